@@ -1,0 +1,66 @@
+package v1alpha1
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/plumb-gitops/plumb/pkg/app"
+)
+
+// Group and Version of the API.
+const (
+	Group   = "plumb.dev"
+	Version = "v1alpha1"
+)
+
+// GroupVersionKind and GroupVersionResource of Application.
+var (
+	GroupVersionKind     = schema.GroupVersionKind{Group: Group, Version: Version, Kind: "Application"}
+	GroupVersionResource = schema.GroupVersionResource{Group: Group, Version: Version, Resource: "applications"}
+)
+
+// Names on objects in the cluster.
+const (
+	// FieldManager is the manager of every server-side apply.
+	FieldManager = "plumb"
+	// Finalizer keeps a deleted Application until its objects are pruned or orphaned.
+	Finalizer = "plumb.dev/prune"
+
+	// OwnerAnnotation holds <namespace>/<name> of the owning Application.
+	OwnerAnnotation = "plumb.dev/application"
+	// OwnerLabel holds OwnerHash of the owning Application.
+	OwnerLabel = "plumb.dev/owner"
+
+	// SyncAnnotation holds the id of a person's request for a sync.
+	SyncAnnotation = "plumb.dev/sync"
+	// ConfirmPruneAnnotation holds the digest of the plan whose prune a person confirmed.
+	ConfirmPruneAnnotation = "plumb.dev/confirm-prune"
+)
+
+// Condition types of an Application.
+const (
+	ConditionReady     = "Ready"
+	ConditionSynced    = "Synced"
+	ConditionHealthy   = "Healthy"
+	ConditionDrifted   = "Drifted"
+	ConditionSuspended = "Suspended"
+)
+
+// Key returns the Application's name within its cluster.
+func (a *Application) Key() app.Key { return app.Key{Namespace: a.Namespace, Name: a.Name} }
+
+// OwnerHash is the value of OwnerLabel: 16 hex digits of the key's SHA-256.
+func OwnerHash(key app.Key) string {
+	sum := sha256.Sum256([]byte(key.String()))
+	return hex.EncodeToString(sum[:8])
+}
+
+// TargetNamespace is where objects without a namespace go.
+func (a *Application) TargetNamespace() string {
+	if a.Spec.Destination.Namespace != "" {
+		return a.Spec.Destination.Namespace
+	}
+	return a.Namespace
+}
