@@ -309,8 +309,9 @@ type LastAttempt struct {
 	Deadline *metav1.Time `json:"deadline,omitempty"`
 	// Failures counts failed attempts in a row at this revision and generation.
 	Failures int32 `json:"failures,omitempty"`
-	// Incomplete is true while some object of the render may not be applied.
-	Incomplete bool `json:"incomplete,omitempty"`
+	// Inputs is what a failed attempt read: another attempt is worth it only
+	// when they change.
+	Inputs *Inputs `json:"inputs,omitempty"`
 }
 
 // Resources counts the owned objects by health.

@@ -1,0 +1,109 @@
+// Package route decides which Applications a commit touches, and why.
+//
+// It is a pure function of a tree and of what each Application's status says was
+// read: no event's file list or revision takes part, so a lost, doubled or forged
+// event costs latency and never correctness. It may import the Application API
+// and nothing that does input or output.
+package route
+
+import (
+	"fmt"
+
+	"github.com/plumb-gitops/plumb/pkg/app"
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+)
+
+// Tree digests what a render of path reads: the path and the paths outside it.
+// An error means that the path is not there or must not be read.
+type Tree interface {
+	Digest(path string, outside []string) (string, error)
+}
+
+// Commit is a commit and its tree.
+type Commit struct {
+	SHA  string
+	Tree Tree
+}
+
+// Touched is an Application that a commit touches.
+type Touched struct {
+	Key app.Key
+	Why string
+}
+
+// Decision is what one commit means for the Applications of its repo and ref.
+type Decision struct {
+	Affected   []Touched
+	Unaffected int
+}
+
+// Decide sorts applications, which must all be of the commit's repo and ref.
+func Decide(commit Commit, applications []*v1alpha1.Application) Decision {
+	var d Decision
+	for _, a := range applications {
+		if why := Why(commit, a); why != "" {
+			d.Affected = append(d.Affected, Touched{Key: a.Key(), Why: why})
+			continue
+		}
+		d.Unaffected++
+	}
+	return d
+}
+
+// Why says what makes an attempt at the commit worthwhile; empty when nothing does.
+func Why(commit Commit, a *v1alpha1.Application) string {
+	last := a.Status.LastAttempt
+	switch {
+	case !a.DeletionTimestamp.IsZero():
+		return ""
+	case last == nil:
+		return "never synced"
+	case last.Result == v1alpha1.ResultSuperseded:
+		return halfDone(last)
+	case last.Revision == commit.SHA:
+		return ""
+	case last.Result == v1alpha1.ResultRunning:
+		return halfDone(last)
+	}
+	return compare(commit.Tree, Path(a.Spec.Source.Path), known(a))
+}
+
+// halfDone is for attempts that may have written a part: whatever they read, the
+// newest commit has to be applied after them.
+func halfDone(last *v1alpha1.LastAttempt) string {
+	return fmt.Sprintf("attempt %d at %.8s is %s", last.Number, last.Revision, last.Result)
+}
+
+// known is what the newest attempt read: that of a failed one where it got so
+// far, else what was applied.
+func known(a *v1alpha1.Application) *v1alpha1.Inputs {
+	last := a.Status.LastAttempt
+	if last.Result == v1alpha1.ResultFailed {
+		return last.Inputs
+	}
+	return a.Status.Inputs
+}
+
+func compare(tree Tree, path string, inputs *v1alpha1.Inputs) string {
+	if inputs == nil {
+		return "its inputs are not known"
+	}
+	digest, err := tree.Digest(path, inputs.Outside)
+	switch {
+	case err != nil:
+		return err.Error()
+	case digest == inputs.Digest:
+		return ""
+	case len(inputs.Outside) > 0:
+		return fmt.Sprintf("%s or one of the %d paths it reads outside changed", path, len(inputs.Outside))
+	}
+	return path + " changed"
+}
+
+// Path is a source path as trees want it: "." for the root.
+func Path(path string) string {
+	if path == "" {
+		return "."
+	}
+	return path
+}
