@@ -1,0 +1,82 @@
+package git
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing/transport/http"
+)
+
+// Credential is what a fetch shows to the server. The zero value is nothing: an
+// anonymous fetch. It never prints its content, in whatever it is embedded.
+type Credential struct {
+	secret *secret // a pointer, since fmt looks through unexported values
+}
+
+type secret struct{ username, password, bearer string }
+
+// Basic is a user name and a password or token. Line ends around either, which
+// creep into Secrets made from files, are cut off.
+func Basic(username, password string) Credential {
+	return Credential{&secret{username: trimLine(username), password: trimLine(password)}}
+}
+
+// Bearer is a token sent as "Authorization: Bearer".
+func Bearer(token string) Credential { return Credential{&secret{bearer: trimLine(token)}} }
+
+func trimLine(s string) string { return strings.Trim(s, "\r\n") }
+
+// String names the kind of credential.
+func (c Credential) String() string {
+	switch {
+	case c.secret == nil:
+		return "no credential"
+	case c.secret.bearer != "":
+		return "bearer token"
+	default:
+		return "user name and password"
+	}
+}
+
+// GoString is String.
+func (c Credential) GoString() string { return c.String() }
+
+// MarshalText is String, so that no encoder writes the secret.
+func (c Credential) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// auth is the credential as go-git wants it; nil when there is none.
+func (c Credential) auth() http.AuthMethod {
+	switch {
+	case c.secret == nil:
+		return nil
+	case c.secret.bearer != "":
+		return &http.TokenAuth{Token: c.secret.bearer}
+	default:
+		return &http.BasicAuth{Username: c.secret.username, Password: c.secret.password}
+	}
+}
+
+// key tells credentials apart: callers with different ones never share a fetch.
+func (c Credential) key() string {
+	if c.secret == nil {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(strings.Join([]string{c.secret.username, c.secret.password, c.secret.bearer}, "\x00")))
+	return string(sum[:])
+}
+
+// scrub takes the credential, in every form it is sent in, out of a text that a
+// server or a library made.
+func (c Credential) scrub(text string) string {
+	if c.secret == nil {
+		return text
+	}
+	pair := base64.StdEncoding.EncodeToString([]byte(c.secret.username + ":" + c.secret.password))
+	for _, s := range []string{pair, c.secret.password, c.secret.bearer} {
+		if s != "" {
+			text = strings.ReplaceAll(text, s, "[redacted]")
+		}
+	}
+	return text
+}
