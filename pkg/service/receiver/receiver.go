@@ -20,11 +20,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/plumb-gitops/plumb/pkg/config"
 	"github.com/plumb-gitops/plumb/pkg/event"
+	"github.com/plumb-gitops/plumb/pkg/service"
 )
 
 // Publisher stores an event. It returns once the event is stored, with its
@@ -46,7 +45,6 @@ type Options struct {
 	Cluster    string // for the events' source; default "local"
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
-	Tracer     trace.Tracer          // nil: traces are born all the same, without spans
 	Limits     Limits
 	Now        func() time.Time
 	NewID      func() string // names deliveries that bring no id
@@ -59,7 +57,7 @@ type Limits struct {
 	Memory   int64         // bytes of all bodies at a time beyond 64 KiB each; default 64 MiB
 	Read     time.Duration // for the header, and again for the body; default 10 s
 	Publish  time.Duration // for all events of one delivery; default 8 s, GitHub waits 10
-	Drain    time.Duration // for requests in flight at shutdown; default 30 s
+	Drain    time.Duration // for requests in flight at shutdown; default 15 s
 }
 
 // Receiver is the service.
@@ -94,12 +92,9 @@ func (o Options) withDefaults() Options {
 	set(&o.Limits.Memory, 64<<20)
 	set(&o.Limits.Read, 10*time.Second)
 	set(&o.Limits.Publish, 8*time.Second)
-	set(&o.Limits.Drain, 30*time.Second)
+	set(&o.Limits.Drain, 15*time.Second)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.Tracer == nil {
-		o.Tracer = noop.NewTracerProvider().Tracer("")
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -125,10 +120,9 @@ func randomID() string {
 // Run listens where the configuration says and serves until ctx ends; then
 // requests in flight are finished.
 func (r *Receiver) Run(ctx context.Context) error {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", r.listen)
+	l, err := service.Listen("receiver.listen", r.listen)
 	if err != nil {
-		return fmt.Errorf("listen for webhooks: %w", err)
+		return err
 	}
 	return r.Serve(ctx, l)
 }
