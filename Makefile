@@ -23,7 +23,7 @@ RACE := $(if $(shell command -v $${CC:-cc} 2>/dev/null),-race)
 help: ## Tell what there is to make
 	@awk 'BEGIN { FS = ":.*## "; print "usage: make TARGET [NAME=VALUE]" } \
 		/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+		/^[a-z\/-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: build ## Play Plumb on a real control plane and stay up; ONCE=1 ends after the scenarios

@@ -28,9 +28,9 @@ const module = "github.com/plumb-gitops/plumb/"
 // one above it, and the packages of one family may import each other.
 var floors = [][]string{
 	{"fault", "app", "failpoint"},
-	{"object", "event", "app/v1alpha1", "config", "telemetry"},
-	{"service", "bus", "webhook", "git", "health", "inventory", "render", "cluster"},
-	{"catalog", "route", "plan"},
+	{"object", "event", "app/v1alpha1", "telemetry"},
+	{"config", "bus", "webhook", "git", "health", "inventory", "render", "cluster"},
+	{"service", "catalog", "route", "plan"},
 	{"apply"},
 	{"report"},
 	{"reconcile", "alert"},

@@ -1,7 +1,7 @@
 // Package config reads Plumb's configuration file into a plain value.
 //
-// It owns the file's keys, their defaults and their checks, and imports fault and
-// the YAML parser only. Load is strict: an unknown key, a missing file or a bad
+// It owns the file's keys, their defaults and their checks, and imports fault, event
+// and the YAML parser. Load is strict: an unknown key, a missing file or a bad
 // value is an error that names file, line, key and what to do, and all problems
 // of a file are told at once. Secrets stay in the files that the configuration
 // names; nothing here reads or prints them.

@@ -33,7 +33,6 @@ git:
   insecureHosts: [127.0.0.1, git.local]
   credentials:
   - {prefix: "https://github.com/acme", usernameFile: DIR/secret, passwordFile: DIR/secret, namespaces: [team-a]}
-  - {prefix: "ssh://git@github.com/acme", identityFile: DIR/secret, knownHostsFile: DIR/secret, namespaces: ["*"]}
   - {prefix: "http://git.local:3000/x", bearerTokenFile: DIR/secret, namespaces: ["*"]}
   sources: [{prefix: "https://github.com/acme", namespaces: [team-a, team-b]}]
   aliases: {git.local:3000/acme/config: github.com/acme/config}
@@ -66,7 +65,6 @@ func TestParseReadsEveryKey(t *testing.T) {
 			InsecureHosts: []string{"127.0.0.1", "git.local"},
 			Credentials: []config.Credential{
 				{Prefix: "https://github.com/acme", UsernameFile: secret, PasswordFile: secret, Namespaces: []string{"team-a"}},
-				{Prefix: "ssh://git@github.com/acme", IdentityFile: secret, KnownHostsFile: secret, Namespaces: []string{"*"}},
 				{Prefix: "http://git.local:3000/x", BearerTokenFile: secret, Namespaces: []string{"*"}},
 			},
 			Sources: []config.Source{{Prefix: "https://github.com/acme", Namespaces: []string{"team-a", "team-b"}}},
@@ -253,15 +251,23 @@ func TestBadInputIsNamedWithItsPlace(t *testing.T) {
 		},
 		"a credential that is half": {
 			"git:\n  credentials:\n  - {prefix: \"https://h/a\", passwordFile: DIR/secret, namespaces: [a]}\n",
-			`plumb.yaml:3: git.credentials[0]: give one of: usernameFile with passwordFile, bearerTokenFile, identityFile with knownHostsFile`,
+			`plumb.yaml:3: git.credentials[0]: give either usernameFile and passwordFile or bearerTokenFile`,
 		},
 		"a credential that is two": {
 			"git:\n  credentials:\n  - {prefix: \"https://h/a\", usernameFile: DIR/secret, passwordFile: DIR/secret, bearerTokenFile: DIR/secret, namespaces: [a]}\n",
-			`plumb.yaml:3: git.credentials[0]: give one of: usernameFile with passwordFile, bearerTokenFile, identityFile with knownHostsFile`,
+			`plumb.yaml:3: git.credentials[0]: give either usernameFile and passwordFile or bearerTokenFile`,
 		},
 		"a prefix with a password, which is not repeated": {
 			"git: {sources: [{prefix: \"https://u:hunter2@h/a\", namespaces: [a]}]}\n",
 			`plumb.yaml:1: git.sources[0].prefix: carries a credential; move it into a file`,
+		},
+		"a credential for SSH": {
+			"git:\n  credentials:\n  - {prefix: \"ssh://git@h/a\", bearerTokenFile: DIR/secret, namespaces: [a]}\n",
+			`plumb.yaml:3: git.credentials[0].prefix: is an SSH URL, for which no credential can be given here; use https`,
+		},
+		"a prefix with dots": {
+			"git: {sources: [{prefix: \"https://h/a/../b\", namespaces: [a]}]}\n",
+			`plumb.yaml:1: git.sources[0].prefix: is not a repository URL; write it as in https://github.com/acme or ssh://git@github.com/acme`,
 		},
 		"a prefix that is a file": {
 			"git: {sources: [{prefix: \"file:///etc\", namespaces: [a]}]}\n",

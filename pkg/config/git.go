@@ -3,6 +3,8 @@ package config
 import (
 	"slices"
 	"strings"
+
+	"github.com/plumb-gitops/plumb/pkg/event"
 )
 
 // Git says which hosts, credentials and repositories may be used, by whom.
@@ -14,14 +16,12 @@ type Git struct {
 }
 
 // Credential is for every repository under a URL prefix. One way to
-// authenticate is set: username and password, bearer token, or SSH identity.
+// authenticate is set: username and password, or bearer token.
 type Credential struct {
 	Prefix          string
 	UsernameFile    string
 	PasswordFile    string
 	BearerTokenFile string
-	IdentityFile    string // private SSH key
-	KnownHostsFile  string
 	Namespaces      []string // "*": all
 }
 
@@ -35,12 +35,13 @@ type Source struct {
 // Applications of the namespace may use.
 func (g Git) Credential(url, namespace string) (Credential, bool) {
 	var best Credential
+	longest := 0
 	for _, c := range g.Credentials {
-		if len(c.Prefix) > len(best.Prefix) && under(url, c.Prefix) && named(c.Namespaces, namespace) {
-			best = c
+		if n := under(url, c.Prefix); n > longest && named(c.Namespaces, namespace) {
+			best, longest = c, n
 		}
 	}
-	return best, best.Prefix != ""
+	return best, longest > 0
 }
 
 // Allows says whether Applications of the namespace may use url. The source
@@ -51,30 +52,40 @@ func (g Git) Allows(url, namespace string) bool {
 		return true
 	}
 	var best Source
+	longest := 0
 	for _, s := range g.Sources {
-		if len(s.Prefix) > len(best.Prefix) && under(url, s.Prefix) {
-			best = s
+		if n := under(url, s.Prefix); n > longest {
+			best, longest = s, n
 		}
 	}
 	return named(best.Namespaces, namespace)
-}
-
-// Canonical returns a repository's own name where the given one is an alias.
-func (g Git) Canonical(repo string) string {
-	if own, ok := g.Aliases[repo]; ok {
-		return own
-	}
-	return repo
 }
 
 func named(namespaces []string, namespace string) bool {
 	return slices.Contains(namespaces, "*") || slices.Contains(namespaces, namespace)
 }
 
-// under compares whole path segments, so that a prefix of one owner or host
-// never fits another whose name only begins alike.
-func under(url, prefix string) bool {
-	prefix = strings.TrimRight(prefix, "/")
-	rest, ok := strings.CutPrefix(url, prefix)
-	return ok && (rest == "" || rest[0] == '/')
+// under returns the length of prefix in its canonical form when it is one of
+// url, else 0. Whole path segments are compared, so that no owner or host fits
+// another whose name only begins alike, and without regard to case, user,
+// default port and ".git", which lead to the same repository on many hosts.
+func under(url, prefix string) int {
+	u, p := canonical(url), canonical(prefix)
+	rest, ok := strings.CutPrefix(u, p)
+	if u == "" || p == "" || !ok || rest != "" && rest[0] != '/' {
+		return 0
+	}
+	return len(p)
+}
+
+// canonical is scheme://host[:port]/path as event.RepoName writes it, also for a
+// host alone; empty when it is no such URL.
+func canonical(raw string) string {
+	scheme, _, ok := strings.Cut(raw, "://")
+	// A segment more, as RepoName wants a path.
+	name, err := event.RepoName(strings.TrimSuffix(strings.TrimRight(raw, "/"), ".git") + "/x")
+	if !ok || err != nil {
+		return ""
+	}
+	return strings.ToLower(scheme) + "://" + strings.TrimSuffix(name, "/x")
 }

@@ -20,6 +20,11 @@ func TestWhoMayUseACredential(t *testing.T) {
 		"another host whose name begins alike":     {"https://h.evil/acme/web", "x", ""},
 		"another scheme":                           {"http://h/acme/web", "x", ""},
 		"a namespace whose name begins alike":      {"https://h/acme/secret/web", "team-ab", "https://h/acme"},
+		"the same owner in other letters":          {"https://H/ACME/web.git", "x", "https://h/acme"},
+		"a secret owner in other letters":          {"https://h/acme/SECRET/web", "team-b", "https://h/acme"},
+		"the default port":                         {"https://h:443/acme/web", "x", "https://h/acme"},
+		"another port":                             {"https://h:8443/acme/web", "x", ""},
+		"a path with dots":                         {"https://h/acme/../evil", "x", ""},
 		"the prefix inside another host's address": {"https://evil/https://h/acme", "x", ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {
@@ -45,6 +50,9 @@ func TestWhoMayUseARepository(t *testing.T) {
 		"the only prefix that fits":             {some, "https://h/acme/web", "a", true},
 		"the longest prefix, for its namespace": {some, "https://h/acme/secret", "team-a", true},
 		"the longest prefix decides":            {some, "https://h/acme/secret/x", "team-b", false},
+		"in other letters no less":              {some, "https://h/Acme/SECRET.git", "team-b", false},
+		"over another scheme, which none names": {some, "ssh://git@h/acme/web", "team-a", false},
+		"a whole host":                          {[]config.Source{{Prefix: "https://h/", Namespaces: []string{"a"}}}, "https://h/acme/web", "a", true},
 		"no prefix fits":                        {some, "https://h/other", "team-a", false},
 	} {
 		t.Run(sentence, func(t *testing.T) {
@@ -52,14 +60,5 @@ func TestWhoMayUseARepository(t *testing.T) {
 				t.Errorf("got %v", got)
 			}
 		})
-	}
-}
-
-func TestCanonicalFollowsAnAlias(t *testing.T) {
-	git := config.Git{Aliases: map[string]string{"git.local/acme/config": "github.com/acme/config"}}
-	for _, repo := range []string{"git.local/acme/config", "github.com/acme/config"} {
-		if got := git.Canonical(repo); got != "github.com/acme/config" {
-			t.Errorf("%s: got %s", repo, got)
-		}
 	}
 }

@@ -128,16 +128,15 @@ func natsURL(_ *reader, value string) error {
 	return nil
 }
 
-// repositoryURL is a repository or the part before several of them.
-func repositoryURL(_ *reader, value string) error {
+// repositoryPrefix is a repository's URL or the part before those of several.
+// What is wrong is told without the value, which may carry a credential.
+func repositoryPrefix(_ *reader, value string) error {
 	u, err := url.Parse(value)
 	switch {
-	case err != nil || u.Host == "" || !strings.Contains(" https ssh http ", " "+u.Scheme+" "):
-		return errors.New("is not a repository URL; write it as in https://github.com/acme or ssh://git@github.com/acme")
-	case hasPassword(u):
+	case err == nil && hasPassword(u):
 		return errors.New("carries a credential; move it into a file")
-	case u.RawQuery != "" || u.Fragment != "":
-		return errors.New("has a query or a fragment; write scheme, host and path only")
+	case err != nil || canonical(value) == "":
+		return errors.New("is not a repository URL; write it as in https://github.com/acme or ssh://git@github.com/acme")
 	}
 	return nil
 }
@@ -146,6 +145,13 @@ func repositoryURL(_ *reader, value string) error {
 func hasPassword(u *url.URL) bool {
 	_, password := u.User.Password()
 	return password || u.User != nil && u.Scheme != "ssh"
+}
+
+func overHTTP(_ *reader, value string) error {
+	if u, err := url.Parse(value); err != nil || u.Scheme == "ssh" {
+		return errors.New("is an SSH URL, for which no credential can be given here; use https")
+	}
+	return nil
 }
 
 // repository is a canonical name: host[:port]/path, lower-cased.

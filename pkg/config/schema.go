@@ -106,52 +106,31 @@ func (g *Git) fields() field {
 
 func (c *Credential) fields() field {
 	read := object(map[string]field{
-		"prefix":          text(&c.Prefix, repositoryURL),
+		"prefix":          text(&c.Prefix, repositoryPrefix, overHTTP),
 		"usernameFile":    text(&c.UsernameFile, existing),
 		"passwordFile":    text(&c.PasswordFile, existing),
 		"bearerTokenFile": text(&c.BearerTokenFile, existing),
-		"identityFile":    text(&c.IdentityFile, existing),
-		"knownHostsFile":  text(&c.KnownHostsFile, existing),
 		"namespaces":      texts(&c.Namespaces, namespace),
 	}, "prefix", "namespaces")
 	return func(r *reader, at place) {
 		before := len(r.problems)
 		read(r, at)
 		if len(r.problems) == before && !c.complete() {
-			r.refuse(at, "give one of: usernameFile with passwordFile, bearerTokenFile, identityFile with knownHostsFile")
+			r.refuse(at, "give either usernameFile and passwordFile or bearerTokenFile")
 		}
 	}
 }
 
-// complete says whether exactly one way to authenticate is wholly given.
+// complete says whether one way to authenticate is given, wholly and alone.
 func (c *Credential) complete() bool {
-	ways := 0
-	for _, way := range [][]string{
-		{c.UsernameFile, c.PasswordFile}, {c.BearerTokenFile}, {c.IdentityFile, c.KnownHostsFile},
-	} {
-		switch given := len(way) - count(way, ""); given {
-		case 0:
-		case len(way):
-			ways++
-		default:
-			return false
-		}
-	}
-	return ways == 1
-}
-
-func count(in []string, what string) (n int) {
-	for _, s := range in {
-		if s == what {
-			n++
-		}
-	}
-	return n
+	basic := c.UsernameFile != "" && c.PasswordFile != ""
+	anyBasic := c.UsernameFile != "" || c.PasswordFile != ""
+	return basic != (c.BearerTokenFile != "") && basic == anyBasic
 }
 
 func (s *Source) fields() field {
 	return object(map[string]field{
-		"prefix":     text(&s.Prefix, repositoryURL),
+		"prefix":     text(&s.Prefix, repositoryPrefix),
 		"namespaces": texts(&s.Namespaces, namespace),
 	}, "prefix", "namespaces")
 }
