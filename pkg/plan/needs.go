@@ -1,0 +1,54 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/plumb-gitops/plumb/pkg/object"
+)
+
+// Ref names a live object to read, and the API version to read it in.
+type Ref struct {
+	ID      object.ID
+	Version string
+}
+
+// Needs returns which live objects Decide has to be shown, sorted: those that the
+// inventory does not settle, and those that might be pruned. All that is rendered
+// or owned when fresh: for drift, for what a person or a changed spec asks, and
+// after an attempt that did not finish. in.Live is not looked at.
+func Needs(in Input, fresh bool) []Ref {
+	var refs []Ref
+	for _, o := range in.Desired.All() {
+		if fresh || in.unsettled(o) {
+			refs = append(refs, Ref{ID: o.ID(), Version: o.GroupVersionKind().Version})
+		}
+	}
+	for _, e := range in.Inventory.Entries() {
+		if _, rendered := in.Desired.Get(e.ID); !rendered && (fresh || in.prunes()) {
+			refs = append(refs, Ref{ID: e.ID, Version: e.Version})
+		}
+	}
+	slices.SortFunc(refs, func(a, b Ref) int { return compare(a.ID, b.ID) })
+	return refs
+}
+
+func (in Input) unsettled(o object.Object) bool {
+	if (Action{Object: o}).Owned() {
+		entry, _ := in.Inventory.Get(o.ID())
+		return !entry.Settled()
+	}
+	// The shared Namespace is there when something of ours is in it.
+	for _, other := range in.Desired.All() {
+		entry, _ := in.Inventory.Get(other.ID())
+		if other.ID().Namespace == o.ID().Name && entry.UID == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// prunes is the policy; the API server fills in the default, true.
+func (in Input) prunes() bool {
+	prune := in.Application.Spec.Sync.Prune
+	return prune == nil || *prune
+}

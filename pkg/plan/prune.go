@@ -1,0 +1,206 @@
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/inventory"
+	"github.com/plumb-gitops/plumb/pkg/object"
+)
+
+// grave are kinds whose deletion takes more with it than the object itself.
+var grave = []schema.GroupKind{
+	{Kind: "Namespace"},
+	definitionKind,
+	{Kind: "PersistentVolumeClaim"},
+	v1alpha1.GroupVersionKind.GroupKind(),
+}
+
+const (
+	defaultLimit = "50%"
+	fewDeletions = 2 // never too many by share alone
+	digestLength = 16
+	maxNamed     = 5
+)
+
+// leftovers decides about what is owned and not rendered, in the order of deletion.
+func (j judge) leftovers() []Action {
+	var actions []Action
+	for _, e := range j.Inventory.Entries() {
+		if _, rendered := j.Desired.Get(e.ID); !rendered {
+			actions = append(actions, j.surplus(e))
+		}
+	}
+	slices.SortFunc(actions, func(a, b Action) int { return compare(b.ID, a.ID) })
+	return actions
+}
+
+// surplus decides about one owned object that is not rendered. Owned means: in
+// the inventory with that uid, and so marked. A claim without uid is that of an
+// attempt that did not end; then the mark tells whether the object was created.
+func (j judge) surplus(entry inventory.Entry) Action {
+	live, read := j.Live[entry.ID]
+	a := Action{ID: entry.ID, Version: entry.Version, UID: entry.UID, Live: live}
+	set := func(verb Verb, why string) Action {
+		a.Verb, a.Why = verb, why
+		return a
+	}
+	switch {
+	case read && live == nil:
+		return set(Forget, "not in the cluster any more")
+	case !j.teardown && !j.prunes():
+		return set(Keep, "not in the source; spec.sync.prune is false")
+	case !read:
+		return set(Keep, "not in the source; the live object was not read")
+	case entry.UID != "" && entry.UID != string(live.GetUID()):
+		return set(Forget, "left in the cluster: another object took its name")
+	case owner(live) != j.key().String():
+		return set(Forget, fmt.Sprintf("left in the cluster: its mark is %q, not that of this Application", owner(live)))
+	case live.GetDeletionTimestamp() != nil:
+		return set(Keep, "is being deleted")
+	case live.GetAnnotations()[pruneAnnotation] == pruneDisabled:
+		return set(Keep, "not in the source; its annotation "+pruneAnnotation+" is "+pruneDisabled)
+	}
+	if same, is := j.alias(a, string(live.GetUID())); is {
+		return set(Forget, "is "+same.String()+" by another name, which is rendered")
+	}
+	a.UID, a.ResourceVersion = string(live.GetUID()), live.GetResourceVersion()
+	return set(Prune, "not in the source any more")
+}
+
+// alias finds the rendered object that is the same under another API group.
+func (j judge) alias(a Action, uid string) (object.ID, bool) {
+	for _, o := range j.Desired.All() {
+		entry, _ := j.Inventory.Get(o.ID())
+		live := j.Live[o.ID()]
+		if entry.UID == uid || live != nil && string(live.GetUID()) == uid {
+			return o.ID(), true
+		}
+	}
+	return object.ID{}, false
+}
+
+// guarded names the deletions and blocks the plan when they are too many or too
+// grave, unless the Application confirms just these.
+func (p Plan) guarded(in Input) (Plan, error) {
+	var doomed []Action
+	for _, a := range p.Prune {
+		if a.Verb == Prune {
+			doomed = append(doomed, a)
+		}
+	}
+	limit, err := limitOf(in)
+	if err != nil || len(doomed) == 0 {
+		return p, err
+	}
+	p.Digest = digest(p, doomed)
+	if in.Application.Annotations[v1alpha1.ConfirmPruneAnnotation] == p.Digest {
+		return p, nil
+	}
+	if limit.exceeded(len(doomed)) {
+		p.Blocked = fmt.Sprintf("would delete %d of %d objects, more than spec.sync.pruneLimit (%s) allows: %s",
+			len(doomed), limit.owned, limit.text, names(doomed))
+		return p, nil
+	}
+	doomed = slices.DeleteFunc(doomed, func(a Action) bool { return !asks(a) })
+	if len(doomed) > 0 {
+		p.Blocked = "would delete " + names(doomed)
+	}
+	return p, nil
+}
+
+func asks(a Action) bool {
+	return slices.Contains(grave, a.ID.GroupKind()) || a.Live.GetAnnotations()[pruneAnnotation] == pruneConfirm
+}
+
+// limit is how many deletions need no confirmation.
+type limit struct {
+	text    string
+	number  int
+	percent bool
+	owned   int // entries with a uid: claims that were never created would thin the share out
+}
+
+func limitOf(in Input) (limit, error) {
+	l := limit{text: in.Application.Spec.Sync.PruneLimit}
+	if l.text == "" {
+		l.text = defaultLimit
+	}
+	digits, percent := strings.CutSuffix(l.text, "%")
+	n, err := strconv.ParseUint(digits, 10, 31)
+	if err != nil || percent && n > 100 {
+		return l, fault.Refuse(fault.PruneBlocked, fault.Place{Field: "spec.sync.pruneLimit"},
+			"is %q; want a percentage up to 100%% or a count", l.text)
+	}
+	l.number, l.percent = int(n), percent
+	for _, e := range in.Inventory.Entries() {
+		if e.UID != "" {
+			l.owned++
+		}
+	}
+	return l, nil
+}
+
+func (l limit) exceeded(deletions int) bool {
+	if !l.percent {
+		return deletions > l.number
+	}
+	return deletions > fewDeletions && deletions*100 > l.number*l.owned
+}
+
+// digest names exactly these deletions; it stays the same while they do, whatever
+// else the plan would change.
+func digest(p Plan, doomed []Action) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "prune of %s\n", p.Application)
+	for _, a := range doomed {
+		fmt.Fprintf(h, "%s %s\n", a.ID, a.UID)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:digestLength]
+}
+
+func names(actions []Action) string {
+	var b strings.Builder
+	for i, a := range actions {
+		if i == maxNamed {
+			fmt.Fprintf(&b, " and %d more", len(actions)-maxNamed)
+			break
+		}
+		if i > 0 {
+			io.WriteString(&b, ", ")
+		}
+		io.WriteString(&b, a.ID.Human())
+	}
+	return b.String()
+}
+
+// Teardown is the plan for an Application that is being deleted: with
+// DeletionDelete everything it owns is pruned, in the order of deletion and
+// without limit; with any other policy it is left in the cluster and forgotten.
+// in.Desired is not looked at. All that is owned must have been read (Needs, fresh,
+// with an empty render); what was not is kept in the inventory. An object whose
+// annotation forbids pruning is left in the cluster and forgotten.
+func Teardown(in Input, policy v1alpha1.DeletionPolicy) Plan {
+	in.Desired = object.Set{}
+	j := judge{Input: in, teardown: true}
+	p := Plan{Application: j.key(), Prune: j.leftovers(), judge: j}
+	for i, a := range p.Prune {
+		switch {
+		case policy != v1alpha1.DeletionDelete:
+			a.Verb, a.Why = Forget, "left in the cluster: spec.deletionPolicy is "+string(policy)
+		case a.Verb == Keep && a.Live != nil && a.Live.GetDeletionTimestamp() == nil:
+			a.Verb, a.Why = Forget, "left in the cluster: "+a.Why
+		}
+		p.Prune[i] = a
+	}
+	return p
+}
