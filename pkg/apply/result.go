@@ -1,0 +1,145 @@
+package apply
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/plumb-gitops/plumb/pkg/cluster"
+	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/inventory"
+	"github.com/plumb-gitops/plumb/pkg/object"
+	"github.com/plumb-gitops/plumb/pkg/plan"
+)
+
+// maxNamed bounds how many failures an error message tells.
+const maxNamed = 3
+
+// Outcome is what became of one action.
+type Outcome struct {
+	// Action is as it was carried out: an object that turned out to be another than
+	// planned for was decided about anew.
+	Action plan.Action
+	// Live is the object after it: the answer to the apply, or what was read before;
+	// nil when it is absent or was not read.
+	Live    *unstructured.Unstructured
+	Err     error
+	Skipped bool // not begun
+	Gone    bool // pruned, and seen to be absent
+}
+
+// Word is the past tense for events: created, updated, adopted, unchanged,
+// pruned, kept, failed or skipped.
+func (o Outcome) Word() string {
+	switch {
+	case o.Err != nil:
+		return "failed"
+	case o.Skipped:
+		return "skipped"
+	}
+	switch o.Action.Verb {
+	case plan.Create:
+		return "created"
+	case plan.Update:
+		return "updated"
+	case plan.Adopt:
+		return "adopted"
+	case plan.Prune:
+		return "pruned"
+	case plan.Forget:
+		if o.Live == nil {
+			return "pruned"
+		}
+		return "kept"
+	case plan.Keep, plan.Leave:
+		return "kept"
+	}
+	return "unchanged"
+}
+
+// Timing is how long one stage took; the name is that of the plan, or prune.
+type Timing struct {
+	Name     string
+	Duration time.Duration
+}
+
+// Result tells the outcome of every action of the plan, in its order.
+type Result struct {
+	Outcomes []Outcome
+	Stages   []Timing // those that were begun
+}
+
+// Inventory returns the inventory after the run, from the one stored before it
+// (plan.Plan.Claim). What failed or was not begun stays as it was.
+func (r Result) Inventory(claimed inventory.Inventory) inventory.Inventory {
+	var applied []inventory.Entry
+	var gone []object.ID
+	for _, o := range r.Outcomes {
+		a := o.Action
+		switch {
+		case o.Err != nil || o.Skipped:
+		case a.Verb == plan.Forget || a.Verb == plan.Prune && o.Gone:
+			gone = append(gone, a.ID)
+		case a.Verb.Applies() && a.Owned() && o.Live != nil:
+			applied = append(applied, inventory.Entry{
+				ID: a.ID, Version: a.Version, UID: string(o.Live.GetUID()), Digest: a.Digest, Fields: cluster.FieldsHash(o.Live),
+			})
+		}
+	}
+	return claimed.Record(applied...).Without(gone...)
+}
+
+// find returns the outcome of the rendered object with this uid.
+func (r Result) find(uid string) (Outcome, bool) {
+	for _, o := range r.Outcomes {
+		if o.Action.Object != (object.Object{}) && o.Live != nil && string(o.Live.GetUID()) == uid {
+			return o, true
+		}
+	}
+	return Outcome{}, false
+}
+
+// verdict turns the failures of a stage into one error: the guard's own, or the
+// first few in words. It is worth another try when it is for any of them, and
+// then no sooner than the longest wait that one of them asked for.
+func (r *run) verdict(outcomes []Outcome) error {
+	if r.halted != nil {
+		return r.halted
+	}
+	var failures []error
+	for _, o := range outcomes {
+		if o.Err != nil {
+			failures = append(failures, o.Err)
+		}
+	}
+	switch len(failures) {
+	case 0:
+		return nil
+	case 1:
+		return failures[0]
+	}
+	return summary(failures, len(outcomes))
+}
+
+func summary(failures []error, total int) error {
+	verdict := &fault.Error{Class: fault.Permanent, Reason: fault.ReasonOf(failures[0])}
+	var words []string
+	for i, err := range failures {
+		class, wait := fault.ClassOf(err)
+		verdict.Class = min(verdict.Class, class)
+		verdict.After = max(verdict.After, wait)
+		if i < maxNamed {
+			words = append(words, err.Error())
+		}
+	}
+	if more := len(failures) - len(words); more > 0 {
+		words = append(words, fmt.Sprintf("and %d more", more))
+	}
+	if verdict.After > 0 {
+		verdict.Class = fault.RetryAfter
+	}
+	verdict.Err = fmt.Errorf("%d of %d objects failed: %s", len(failures), total, strings.Join(words, "; "))
+	return verdict
+}
