@@ -1,0 +1,175 @@
+// Package v1alpha1 is the Application API: its Go types, the generated CRD and
+// the scheme. It imports apimachinery only, and only AddToScheme can fail.
+//
+// The markers are the API: types, defaults and rules of the CRD are generated
+// from them. Every field of the API has been here from the start, since one
+// that the schema lacks would be dropped in silence; a field that does not work
+// yet carries a rule that refuses it by name.
+//
+// +kubebuilder:object:generate=true
+// +groupName=plumb.dev
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Application says which path of which repository belongs into which namespace
+// of this cluster, and by which policy.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Namespaced,shortName=papp
+// +kubebuilder:printcolumn:name="Synced",type=string,JSONPath=`.status.conditions[?(@.type=="Synced")].status`
+// +kubebuilder:printcolumn:name="Healthy",type=string,JSONPath=`.status.conditions[?(@.type=="Healthy")].status`
+// +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.revision`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Drifted",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Drifted")].status`
+// +kubebuilder:printcolumn:name="Repo",type=string,priority=1,JSONPath=`.spec.source.repo`
+// +kubebuilder:printcolumn:name="Ref",type=string,priority=1,JSONPath=`.spec.source.ref`
+// +kubebuilder:printcolumn:name="Path",type=string,priority=1,JSONPath=`.spec.source.path`
+type Application struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   ApplicationSpec   `json:"spec"`
+	Status ApplicationStatus `json:"status,omitempty"`
+}
+
+// ApplicationList is a list of Applications.
+//
+// +kubebuilder:object:root=true
+type ApplicationList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Application `json:"items"`
+}
+
+// ApplicationSpec is what the user wants.
+type ApplicationSpec struct {
+	// Source names a tree in Git and how it is rendered.
+	Source Source `json:"source"`
+
+	// Destination is where objects without a namespace go.
+	Destination Destination `json:"destination,omitempty"`
+
+	// ServiceAccountName is the account of the Application's namespace that everything is done as.
+	//
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="must be the name of a ServiceAccount of the Application's own namespace"
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+
+	// Sync is when and how revisions are applied.
+	//
+	// +kubebuilder:default={}
+	Sync SyncPolicy `json:"sync,omitempty"`
+
+	// DependsOn are the Applications that must be healthy first.
+	//
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0",message="spec.dependsOn does not work yet; remove it"
+	DependsOn []Dependency `json:"dependsOn,omitempty"`
+
+	// Health judges objects of kinds that Plumb does not know.
+	//
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0",message="spec.health does not work yet; remove it"
+	Health []HealthRule `json:"health,omitempty"`
+
+	// Ignore names fields that Git does not own.
+	//
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0",message="spec.ignore does not work yet; remove it"
+	Ignore []IgnoreRule `json:"ignore,omitempty"`
+
+	// Images says which new images become commits.
+	//
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0",message="spec.images does not work yet; remove it"
+	Images []ImagePolicy `json:"images,omitempty"`
+
+	// Suspend stops syncs until it is false again.
+	Suspend bool `json:"suspend,omitempty"`
+
+	// DeletionPolicy says what becomes of the objects when the Application is deleted.
+	//
+	// +kubebuilder:default=delete
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+}
+
+// LocalReference names an object of the Application's own namespace.
+type LocalReference struct {
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	Name string `json:"name"`
+}
+
+// Destination is where objects without a namespace go.
+type Destination struct {
+	// Namespace fills objects that name none; empty: the Application's.
+	//
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$`
+	Namespace string `json:"namespace,omitempty"`
+
+	// CreateNamespace creates the namespace when it is missing.
+	CreateNamespace bool `json:"createNamespace,omitempty"`
+}
+
+// DeletionPolicy says what becomes of the objects when the Application is deleted.
+//
+// +kubebuilder:validation:Enum=delete;orphan
+type DeletionPolicy string
+
+// Values of DeletionPolicy.
+const (
+	DeletionDelete DeletionPolicy = "delete"
+	DeletionOrphan DeletionPolicy = "orphan"
+)
+
+// Dependency names an Application that must be healthy first.
+type Dependency struct {
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+
+	// Namespace; empty: the Application's.
+	//
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// HealthRule judges objects of a kind by CEL expressions.
+type HealthRule struct {
+	// +kubebuilder:validation:MinLength=1
+	APIVersion string `json:"apiVersion"`
+	// +kubebuilder:validation:MinLength=1
+	Kind string `json:"kind"`
+	// Current is true when the object is healthy.
+	Current string `json:"current,omitempty"`
+	// InProgress is true while the object is on its way.
+	InProgress string `json:"inProgress,omitempty"`
+	// Failed is true when the object will not become healthy by itself.
+	Failed string `json:"failed,omitempty"`
+}
+
+// IgnoreRule names fields that Git does not own.
+type IgnoreRule struct {
+	Group string `json:"group,omitempty"`
+	// +kubebuilder:validation:MinLength=1
+	Kind string `json:"kind"`
+	// Name is a glob; empty: all.
+	Name string `json:"name,omitempty"`
+	// Paths are JSON pointers.
+	//
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	Paths []string `json:"paths"`
+}

@@ -1,0 +1,219 @@
+package v1alpha1
+
+import (
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+)
+
+// Source names a tree in Git and how it is rendered: as the one of directory,
+// kustomize, helm and jsonnet that is given, else as what its files say.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.directory), has(self.kustomize), has(self.helm), has(self.jsonnet)].filter(given, given).size() <= 1",message="at most one of directory, kustomize, helm and jsonnet can be given"
+// +kubebuilder:validation:XValidation:rule="!has(self.ref) || !has(self.semver) || size(self.ref) == 0 || size(self.semver) == 0",message="ref and semver exclude each other"
+type Source struct {
+	// Repo is the URL of the repository: https or ssh. http is only for the
+	// hosts of git.insecureHosts. Credentials do not belong into it.
+	//
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="self.matches('^((https?|ssh)://[^\\\\s\\\\x00-\\\\x1f]+|[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[^\\\\s\\\\x00-\\\\x1f]+)$')",message="must be an https, http or ssh URL of a repository"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://[^/]*@')",message="must not carry credentials; name them with secretRef"
+	Repo string `json:"repo"`
+
+	// Ref is a branch, a tag, a full ref or a full commit SHA; empty: the remote's HEAD.
+	//
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[-/]|[/.]$|//|[.][.]|@[{]|[.]lock$|[\\\\x00-\\\\x20\\\\x7f~^:?*\\\\[\\\\\\\\]')",message="must be a branch, a tag, a full ref or a full commit SHA"
+	Ref string `json:"ref,omitempty"`
+
+	// Semver, instead of ref, is a range over tags: the newest tag in it.
+	//
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0",message="spec.source.semver does not work yet; remove it"
+	Semver string `json:"semver,omitempty"`
+
+	// Path is the directory in the repository.
+	//
+	// +kubebuilder:default="."
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^/|(^|/)[.][.](/|$)|[\\\\x00-\\\\x1f\\\\x7f\\\\\\\\]')",message="must be a relative path inside the repository, without .."
+	Path string `json:"path,omitempty"`
+
+	// SecretRef names the Secret that holds the credential: username and
+	// password, or bearerToken. Without it, git.credentials decides by URL.
+	SecretRef *LocalReference `json:"secretRef,omitempty"`
+
+	// Verify refuses commits that none of the keys signed.
+	//
+	// +kubebuilder:validation:XValidation:rule="false",message="spec.source.verify does not work yet; remove it"
+	Verify *Verification `json:"verify,omitempty"`
+
+	// Directory renders plain YAML and JSON files.
+	Directory *DirectorySource `json:"directory,omitempty"`
+
+	// Kustomize renders a kustomization.
+	Kustomize *KustomizeSource `json:"kustomize,omitempty"`
+
+	// Helm renders a chart.
+	Helm *HelmSource `json:"helm,omitempty"`
+
+	// Jsonnet renders Jsonnet files.
+	//
+	// +kubebuilder:validation:XValidation:rule="false",message="spec.source.jsonnet does not work yet; remove it"
+	Jsonnet *JsonnetSource `json:"jsonnet,omitempty"`
+
+	// Substitute replaces ${name} in rendered objects.
+	//
+	// +kubebuilder:validation:XValidation:rule="false",message="spec.source.substitute does not work yet; remove it"
+	Substitute *Substitution `json:"substitute,omitempty"`
+
+	// Decryption gives the keys for SOPS files.
+	//
+	// +kubebuilder:validation:XValidation:rule="false",message="spec.source.decryption does not work yet; remove it"
+	Decryption *Decryption `json:"decryption,omitempty"`
+}
+
+// Verification refuses commits that none of the keys signed.
+type Verification struct {
+	SecretRef LocalReference `json:"secretRef"`
+}
+
+// DirectorySource renders the YAML and JSON files of a directory.
+type DirectorySource struct {
+	// Recurse takes the directories below too.
+	Recurse bool `json:"recurse,omitempty"`
+
+	// Include is a glob over paths below the source's path; empty: all YAML and JSON files.
+	//
+	// +kubebuilder:validation:MaxLength=1024
+	Include string `json:"include,omitempty"`
+
+	// Exclude is a glob over paths below the source's path.
+	//
+	// +kubebuilder:validation:MaxLength=1024
+	Exclude string `json:"exclude,omitempty"`
+}
+
+// KustomizeSource changes what the kustomization says.
+type KustomizeSource struct {
+	// +kubebuilder:validation:MaxLength=253
+	NamePrefix string `json:"namePrefix,omitempty"`
+
+	// Images are overrides: name=newName:newTag or name@digest.
+	//
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=128
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
+	Images []string `json:"images,omitempty"`
+
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Patches []KustomizePatch `json:"patches,omitempty"`
+
+	// Components are paths relative to the source's path.
+	//
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
+	// +kubebuilder:validation:items:Pattern=`^[^/\\\x00-\x1f:][^\\\x00-\x1f:]*$`
+	Components []string `json:"components,omitempty"`
+
+	// +kubebuilder:validation:MaxProperties=64
+	CommonLabels map[string]string `json:"commonLabels,omitempty"`
+}
+
+// KustomizePatch is an inline patch and what it selects.
+type KustomizePatch struct {
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=65536
+	Patch  string             `json:"patch"`
+	Target *KustomizeSelector `json:"target,omitempty"`
+}
+
+// KustomizeSelector selects objects by any of its parts.
+type KustomizeSelector struct {
+	Group              string `json:"group,omitempty"`
+	Version            string `json:"version,omitempty"`
+	Kind               string `json:"kind,omitempty"`
+	Name               string `json:"name,omitempty"`
+	Namespace          string `json:"namespace,omitempty"`
+	LabelSelector      string `json:"labelSelector,omitempty"`
+	AnnotationSelector string `json:"annotationSelector,omitempty"`
+}
+
+// HelmSource renders a chart: the one at the source's path, or chart of repo.
+type HelmSource struct {
+	// ReleaseName; empty: the Application's name.
+	//
+	// +kubebuilder:validation:MaxLength=53
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$`
+	ReleaseName string `json:"releaseName,omitempty"`
+
+	// ValueFiles are paths relative to the source's path; later ones win.
+	//
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
+	// +kubebuilder:validation:items:Pattern=`^[^/\\\x00-\x1f:][^\\\x00-\x1f:]*$`
+	ValueFiles []string `json:"valueFiles,omitempty"`
+
+	// Values win over the files.
+	//
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:Type=object
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Values *apiextensionsv1.JSON `json:"values,omitempty"`
+
+	// Chart is the name of a chart in repo.
+	//
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0",message="spec.source.helm.chart does not work yet; remove it and keep the chart in Git"
+	Chart string `json:"chart,omitempty"`
+
+	// Repo is the URL of a Helm repository, or oci://.
+	//
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0",message="spec.source.helm.repo does not work yet; remove it and keep the chart in Git"
+	Repo string `json:"repo,omitempty"`
+
+	// Version is the chart's version, or a range.
+	//
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0",message="spec.source.helm.version does not work yet; remove it and keep the chart in Git"
+	Version string `json:"version,omitempty"`
+}
+
+// JsonnetSource gives top-level arguments and external variables.
+type JsonnetSource struct {
+	// +kubebuilder:validation:MaxProperties=128
+	TLA map[string]string `json:"tla,omitempty"`
+	// +kubebuilder:validation:MaxProperties=128
+	Ext map[string]string `json:"ext,omitempty"`
+}
+
+// Substitution replaces ${name} in rendered objects; an unknown name is an error.
+type Substitution struct {
+	// +kubebuilder:validation:MaxProperties=128
+	Vars map[string]string `json:"vars,omitempty"`
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	From []SubstitutionFrom `json:"from,omitempty"`
+}
+
+// SubstitutionFrom names a ConfigMap or Secret whose keys are variables.
+type SubstitutionFrom struct {
+	// +kubebuilder:validation:Enum=ConfigMap;Secret
+	Kind string `json:"kind"`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name     string `json:"name"`
+	Optional bool   `json:"optional,omitempty"`
+}
+
+// Decryption gives the keys for SOPS files.
+type Decryption struct {
+	SecretRef LocalReference `json:"secretRef"`
+}

@@ -1,0 +1,101 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ApplicationStatus is what the worker found and did. Only the worker writes it.
+type ApplicationStatus struct {
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Revision is the newest commit at which this Application's inputs were applied.
+	Revision    string       `json:"revision,omitempty"`
+	Inputs      *Inputs      `json:"inputs,omitempty"`
+	LastAttempt *LastAttempt `json:"lastAttempt,omitempty"`
+	Resources   *Resources   `json:"resources,omitempty"`
+	Inventory   *Inventory   `json:"inventory,omitempty"`
+	// History holds the last ten applied revisions, newest first.
+	// +listType=atomic
+	History []HistoryEntry `json:"history,omitempty"`
+	// Requested echoes the annotation plumb.dev/sync of the newest attempt.
+	Requested string `json:"requested,omitempty"`
+	// Confirmed echoes the annotation plumb.dev/confirm-prune of the newest attempt.
+	Confirmed string `json:"confirmed,omitempty"`
+}
+
+// Inputs is all that the render read, listed or looked for in vain.
+type Inputs struct {
+	// Digest is SHA-256 over the Git hashes of the path and of Outside.
+	Digest string `json:"digest"`
+	// Outside are the paths outside the source path.
+	// +listType=atomic
+	Outside []string `json:"outside,omitempty"`
+}
+
+// Result is how an attempt ended, or that it has not ended yet.
+type Result string
+
+// Results of an attempt.
+const (
+	ResultRunning    Result = "running"
+	ResultWaiting    Result = "waiting" // all is written, health is awaited until Deadline
+	ResultSucceeded  Result = "succeeded"
+	ResultFailed     Result = "failed"
+	ResultSuperseded Result = "superseded"
+)
+
+// LastAttempt is the newest attempt.
+type LastAttempt struct {
+	Number    int64            `json:"number"`
+	Revision  string           `json:"revision,omitempty"`
+	Reason    string           `json:"reason,omitempty"` // of the request: push, spec, drift, manual, dependency or retry
+	Result    Result           `json:"result"`
+	Message   string           `json:"message,omitempty"`
+	StartedAt metav1.MicroTime `json:"startedAt"`
+	Duration  *metav1.Duration `json:"duration,omitempty"`
+	Trace     string           `json:"trace,omitempty"` // 32 hex digits
+	// Deadline ends the wait for health.
+	Deadline *metav1.Time `json:"deadline,omitempty"`
+	// Failures counts failed attempts in a row at this revision and generation.
+	Failures int32 `json:"failures,omitempty"`
+	// Inputs is what a failed attempt read: another attempt is worth it only
+	// when they change.
+	Inputs *Inputs `json:"inputs,omitempty"`
+}
+
+// Resources counts the owned objects by health.
+type Resources struct {
+	Total       int32 `json:"total"`
+	Healthy     int32 `json:"healthy"`
+	Progressing int32 `json:"progressing"`
+	Degraded    int32 `json:"degraded"`
+}
+
+// Inventory is what the Application owns.
+type Inventory struct {
+	// +listType=atomic
+	Entries []InventoryEntry `json:"entries,omitempty"`
+}
+
+// InventoryEntry is one owned object.
+type InventoryEntry struct {
+	ID      string `json:"id"` // <group>/<kind>/<namespace>/<name>
+	Version string `json:"version"`
+	UID     string `json:"uid,omitempty"` // empty: about to be created
+	// Digest is that of the rendered object last applied; empty: not applied yet.
+	Digest string `json:"digest,omitempty"`
+	// Fields is the hash of our own managedFields entry after that apply.
+	Fields string `json:"fields,omitempty"`
+}
+
+// HistoryEntry is one applied revision.
+type HistoryEntry struct {
+	Revision string           `json:"revision"`
+	Digest   string           `json:"digest,omitempty"`
+	At       metav1.Time      `json:"at"`
+	Duration *metav1.Duration `json:"duration,omitempty"`
+	Reason   string           `json:"reason,omitempty"`
+	Trace    string           `json:"trace,omitempty"`
+}
