@@ -103,7 +103,7 @@ func Open(o Options) (*Cluster, error) {
 	}
 	c.clients[Identity{}] = own
 	c.kinds = newKinds(own.read)
-	c.schemas = newSchemas(own.read, c.kinds, o.Now)
+	c.schemas = newSchemas(own.read, o.Now)
 	return c, nil
 }
 

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/http"
 	"regexp"
@@ -67,7 +66,7 @@ func explainCauses(s metav1.Status) string {
 	}
 	var out []string
 	for _, cause := range s.Details.Causes {
-		if cause.Field == "" || cause.Type == metav1.CauseTypeUnexpectedServerResponse {
+		if cause.Field == "" || cause.Field == "<nil>" || cause.Type == metav1.CauseTypeUnexpectedServerResponse {
 			continue
 		}
 		if line := cause.Field + ": " + withoutValue(cause.Message); !contains(out, line) {
@@ -87,8 +86,9 @@ func contains(lines []string, line string) bool {
 }
 
 // valued are the forms of k8s.io/apimachinery/pkg/util/validation/field that
-// quote the value: "<form>: <value>: <detail>".
-var valued = []string{"Invalid value", "Unsupported value", "Duplicate value", "Not found", "Too long"}
+// quote the value: "<form>: <value>: <detail>", or "<form>: <detail>" when the
+// value is left out.
+var valued = []string{"Invalid value", "Unsupported value", "Duplicate value", "Not found"}
 
 // withoutValue cuts the value out of a cause. A value whose end cannot be told
 // takes the rest of the message with it.
@@ -98,7 +98,7 @@ func withoutValue(message string) string {
 		if !ok {
 			continue
 		}
-		if detail, ok := afterValue(rest); ok && detail != "" {
+		if detail := afterValue(rest); detail != "" {
 			return detail
 		}
 		return strings.ToLower(form)
@@ -106,28 +106,45 @@ func withoutValue(message string) string {
 	return message
 }
 
-var bareValue = regexp.MustCompile(`^[-+.0-9A-Za-z_]*(: |$)`)
+var (
+	bareValue = regexp.MustCompile(`^(-?[0-9][-+.0-9eE]*|true|false|null|<nil>)(: |$)`)
+	// goValue is how older servers print structs: v1.LabelSelector{…}, &map[string]string{…}, []string{…}.
+	goValue = regexp.MustCompile(`^[&*\[\]A-Za-z0-9_./]*[{(]`)
+)
 
-func afterValue(rest string) (string, bool) {
+func afterValue(rest string) string {
 	if quoted, err := strconv.QuotedPrefix(rest); err == nil {
-		return strings.CutPrefix(rest[len(quoted):], ": ")
+		return detail(rest[len(quoted):])
 	}
 	if strings.HasPrefix(rest, "{") || strings.HasPrefix(rest, "[") {
 		return afterJSON(rest)
 	}
 	if end := bareValue.FindStringIndex(rest); end != nil {
-		return rest[end[1]:], true
+		return rest[end[1]:]
 	}
-	return "", false
+	if goValue.MatchString(rest) || strings.HasPrefix(rest, `"`) {
+		return ""
+	}
+	return rest // the value was left out
 }
 
-func afterJSON(rest string) (string, bool) {
-	decoder := json.NewDecoder(bytes.NewReader([]byte(rest)))
+func afterJSON(rest string) string {
+	decoder := json.NewDecoder(strings.NewReader(rest))
 	var value json.RawMessage
 	if decoder.Decode(&value) != nil {
-		return "", false
+		return ""
 	}
-	return strings.CutPrefix(rest[decoder.InputOffset():], ": ")
+	return detail(rest[decoder.InputOffset():])
+}
+
+// detail is what follows a value; anything else there means that the value
+// does not end where it seemed to.
+func detail(rest string) string {
+	text, ok := strings.CutPrefix(rest, ": ")
+	if !ok {
+		return ""
+	}
+	return text
 }
 
 // typedValue is how structured-merge-diff prints what it got instead of what it wanted.
