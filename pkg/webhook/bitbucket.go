@@ -12,33 +12,46 @@ import (
 // https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/.
 type bitbucketEvent struct {
 	Actor struct {
-		Nickname    string
+		Nickname    string `json:"nickname"`
 		DisplayName string `json:"display_name"`
-	}
-	Repository bitbucketRepo
-	Push       *struct{ Changes []bitbucketChange }
+	} `json:"actor"`
+	Repository bitbucketRepo `json:"repository"`
+	Push       *struct {
+		Changes []bitbucketChange `json:"changes"`
+	} `json:"push"`
 
 	PullRequest struct {
-		ID                  int64
-		Source, Destination bitbucketSide
-	}
+		ID          int64         `json:"id"`
+		Source      bitbucketSide `json:"source"`
+		Destination bitbucketSide `json:"destination"`
+	} `json:"pullrequest"`
 }
 
 type bitbucketRepo struct {
 	FullName string `json:"full_name"`
 }
 
-type bitbucketChange struct{ Old, New *bitbucketRef }
+type bitbucketChange struct {
+	Old *bitbucketRef `json:"old"`
+	New *bitbucketRef `json:"new"`
+}
 
 type bitbucketRef struct {
-	Type, Name string
-	Target     struct{ Hash string }
+	Type   string          `json:"type"`
+	Name   string          `json:"name"`
+	Target bitbucketCommit `json:"target"`
+}
+
+type bitbucketCommit struct {
+	Hash string `json:"hash"`
 }
 
 type bitbucketSide struct {
-	Branch     struct{ Name string }
-	Commit     struct{ Hash string }
-	Repository bitbucketRepo
+	Branch struct {
+		Name string `json:"name"`
+	} `json:"branch"`
+	Commit     bitbucketCommit `json:"commit"`
+	Repository bitbucketRepo   `json:"repository"`
 }
 
 var bitbucketActions = map[string]string{

@@ -11,13 +11,17 @@ import (
 // serverEvent holds what Plumb reads of
 // https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html.
 type serverEvent struct {
-	Actor       struct{ Name, DisplayName string }
-	Repository  serverRepo
-	Changes     []serverChange
+	Actor struct {
+		Name        string `json:"name"`
+		DisplayName string `json:"displayName"`
+	} `json:"actor"`
+	Repository  serverRepo     `json:"repository"`
+	Changes     []serverChange `json:"changes"`
 	PullRequest struct {
-		ID             int64
-		FromRef, ToRef serverRef
-	}
+		ID      int64     `json:"id"`
+		FromRef serverRef `json:"fromRef"`
+		ToRef   serverRef `json:"toRef"`
+	} `json:"pullRequest"`
 }
 
 type serverChange struct {
@@ -27,16 +31,19 @@ type serverChange struct {
 }
 
 type serverRef struct {
-	DisplayID    string `json:"displayId"`
-	LatestCommit string `json:"latestCommit"`
-	Repository   serverRepo
+	DisplayID    string     `json:"displayId"`
+	LatestCommit string     `json:"latestCommit"`
+	Repository   serverRepo `json:"repository"`
 }
 
 type serverRepo struct {
-	ID    int64
+	ID    int64 `json:"id"`
 	Links struct {
-		Clone []struct{ Href, Name string }
-	}
+		Clone []struct {
+			Href string `json:"href"`
+			Name string `json:"name"`
+		} `json:"clone"`
+	} `json:"links"`
 }
 
 var serverActions = map[string]string{

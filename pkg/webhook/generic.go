@@ -9,7 +9,15 @@ import (
 // parseGeneric reads what any script can send: {repo, ref, after} for a push,
 // {image, tag, digest} for an image.
 func parseGeneric(p *payload) []proto.Message {
-	var e struct{ Repo, Ref, After, Image, Tag, Digest string }
+	var e struct {
+		Repo  string `json:"repo"`
+		Ref   string `json:"ref"`
+		After string `json:"after"`
+
+		Image  string `json:"image"`
+		Tag    string `json:"tag"`
+		Digest string `json:"digest"`
+	}
 	p.decode(&e)
 	switch {
 	case p.err != nil:

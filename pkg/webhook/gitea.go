@@ -11,34 +11,37 @@ import (
 // giteaEvent holds what Plumb reads of https://docs.gitea.com/usage/webhooks;
 // Forgejo and Gogs send the same.
 type giteaEvent struct {
-	Action     string
-	Ref        string
-	RefType    string `json:"ref_type"`
-	Before     string
-	After      string
-	Number     int64
-	Repository giteaRepo
-	Pusher     giteaUser
-	Sender     giteaUser
+	Action     string    `json:"action"`
+	Ref        string    `json:"ref"`
+	RefType    string    `json:"ref_type"`
+	Before     string    `json:"before"`
+	After      string    `json:"after"`
+	Number     int64     `json:"number"`
+	Repository giteaRepo `json:"repository"`
+	Pusher     giteaUser `json:"pusher"`
+	Sender     giteaUser `json:"sender"`
 
 	PullRequest struct {
-		Merged bool
-		Head   giteaSide
-		Base   giteaSide
+		Merged bool      `json:"merged"`
+		Head   giteaSide `json:"head"`
+		Base   giteaSide `json:"base"`
 	} `json:"pull_request"`
 }
 
 type giteaRepo struct {
-	ID       int64
+	ID       int64  `json:"id"`
 	CloneURL string `json:"clone_url"`
 }
 
-type giteaUser struct{ Login, Username string }
+type giteaUser struct {
+	Login    string `json:"login"`
+	Username string `json:"username"`
+}
 
 type giteaSide struct {
-	Ref  string
-	SHA  string
-	Repo giteaRepo
+	Ref  string    `json:"ref"`
+	SHA  string    `json:"sha"`
+	Repo giteaRepo `json:"repo"`
 }
 
 func parseGitea(p *payload) []proto.Message {

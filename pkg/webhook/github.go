@@ -125,20 +125,24 @@ func (p *payload) githubPullRequest(e *github.PullRequestEvent) []proto.Message 
 // container_metadata nor package_url and refuses the empty list that GitHub
 // sends for "metadata".
 type githubPackage struct {
-	Action          string
-	Package         *containerPackage
+	Action          string            `json:"action"`
+	Package         *containerPackage `json:"package"`
 	RegistryPackage *containerPackage `json:"registry_package"`
 }
 
 type containerPackage struct {
-	Name  string
-	Owner struct{ Login string }
+	Name  string `json:"name"`
+	Owner struct {
+		Login string `json:"login"`
+	} `json:"owner"`
 
 	PackageVersion struct {
-		Version           string
 		PackageURL        string `json:"package_url"`
 		ContainerMetadata *struct {
-			Tag struct{ Name, Digest string }
+			Tag struct {
+				Name   string `json:"name"`
+				Digest string `json:"digest"`
+			} `json:"tag"`
 		} `json:"container_metadata"`
 	} `json:"package_version"`
 }

@@ -9,24 +9,26 @@ import (
 // gitlabEvent holds what Plumb reads of
 // https://docs.gitlab.com/user/project/integrations/webhook_events/ and of system hooks.
 type gitlabEvent struct {
-	Ref          string
-	Before       string
-	After        string
+	Ref          string `json:"ref"`
+	Before       string `json:"before"`
+	After        string `json:"after"`
 	UserUsername string `json:"user_username"`
 	UserName     string `json:"user_name"`
 	Project      struct {
 		GitHTTPURL string `json:"git_http_url"`
-	}
+	} `json:"project"`
 
 	Merge struct {
-		IID             int64
-		Action          string
-		OldRev          string
-		SourceBranch    string              `json:"source_branch"`
-		TargetBranch    string              `json:"target_branch"`
-		SourceProjectID int64               `json:"source_project_id"`
-		TargetProjectID int64               `json:"target_project_id"`
-		LastCommit      struct{ ID string } `json:"last_commit"`
+		IID             int64  `json:"iid"`
+		Action          string `json:"action"`
+		OldRev          string `json:"oldrev"`
+		SourceBranch    string `json:"source_branch"`
+		TargetBranch    string `json:"target_branch"`
+		SourceProjectID int64  `json:"source_project_id"`
+		TargetProjectID int64  `json:"target_project_id"`
+		LastCommit      struct {
+			ID string `json:"id"`
+		} `json:"last_commit"`
 	} `json:"object_attributes"`
 }
 
