@@ -43,6 +43,16 @@ const (
 	AlertSent         Type = "dev.plumb.alert.sent.v1"
 )
 
+// Reasons of a sync request.
+const (
+	ReasonPush       = "push"
+	ReasonSpec       = "spec"
+	ReasonDrift      = "drift"
+	ReasonManual     = "manual"
+	ReasonDependency = "dependency"
+	ReasonRetry      = "retry"
+)
+
 // Event is one fact or request. ID, Source, Type and Data are required.
 type Event struct {
 	ID      string

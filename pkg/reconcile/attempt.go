@@ -1,0 +1,161 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/plumb-gitops/plumb/pkg/app"
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/bus"
+	"github.com/plumb-gitops/plumb/pkg/catalog"
+	"github.com/plumb-gitops/plumb/pkg/event"
+	"github.com/plumb-gitops/plumb/pkg/failpoint"
+	"github.com/plumb-gitops/plumb/pkg/inventory"
+	"github.com/plumb-gitops/plumb/pkg/report"
+	"github.com/plumb-gitops/plumb/pkg/telemetry"
+	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
+)
+
+// attempt is one run for one Application, under its lease. Its fields are what
+// was given at the start; what the steps find travels between them as values.
+type attempt struct {
+	r       *Reconciler
+	key     app.Key
+	request *eventsv1.SyncRequested
+	cause   string // id of the request's event
+	mark    uint64 // a fetch that began after it is new enough
+	slot    *bus.Slot
+	guard   func() error // no write unless it is nil
+	stages  *stages
+}
+
+// run carries the attempt to its end. The error says what becomes of the request.
+func (t *attempt) run(ctx context.Context) error {
+	a, err := t.r.catalog.Read(ctx, t.key)
+	switch {
+	case err != nil:
+		return err
+	case a == nil:
+		t.r.report.Gone(ctx, t.key)
+		return nil
+	case !a.DeletionTimestamp.IsZero():
+		return t.teardown(ctx, a)
+	}
+	if a, err = t.r.catalog.AddFinalizer(ctx, a); err != nil {
+		return err
+	}
+	b := t.begin(ctx, a)
+	if why, held := heldBack(a, t.request); held {
+		return t.r.storeHeld(ctx, a, b, why)
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, timeout(a), errTimeout)
+	defer cancel()
+	a, o, err := t.sync(limited, a, b)
+	if err != nil {
+		return err
+	}
+	return t.conclude(ctx, a, b, o)
+}
+
+// begin names the attempt.
+func (t *attempt) begin(ctx context.Context, a *v1alpha1.Application) begun {
+	b := begun{
+		number: 1, reason: t.request.GetReason(), trace: telemetry.TraceID(ctx),
+		requested: a.Annotations[v1alpha1.SyncAnnotation], startedAt: t.r.now(),
+	}
+	if last := a.Status.LastAttempt; last != nil {
+		b.number = last.Number + 1
+	}
+	return b
+}
+
+// conclude stores the outcome, tells it, and decides about the request. Who
+// supersedes an attempt that has not written yet leaves no trace of it.
+func (t *attempt) conclude(ctx context.Context, a *v1alpha1.Application, b begun, o outcome) error {
+	switch {
+	case o.result == "":
+		return nil // nothing was to be done
+	case errors.Is(context.Cause(ctx), errLeaseLost):
+		return errLeaseLost
+	case o.result == v1alpha1.ResultSuperseded && a.Status.LastAttempt != nil && a.Status.LastAttempt.Number < b.number:
+		return errSuperseded
+	}
+	if err := failpoint.Hit(failpoint.StatusLast); err != nil {
+		return err
+	}
+	// The newcomer waits for the lease, so this write comes before its own.
+	written := context.WithoutCancel(ctx)
+	if err := t.guard(); err != nil {
+		return err
+	}
+	if err := t.r.store(written, a, b, o, t); err != nil {
+		return superseded(err)
+	}
+	if o.result != v1alpha1.ResultFailed {
+		return nil
+	}
+	return t.r.repeat(written, t.key, o)
+}
+
+// superseded turns the loss of the race for the status into the end of the attempt.
+func superseded(err error) error {
+	if errors.Is(err, catalog.ErrConflict) {
+		return errors.Join(errSuperseded, err)
+	}
+	return err
+}
+
+// first is the first status write. It carries the resourceVersion of the read,
+// so of two attempts that overlap against all odds, one stops here.
+func (t *attempt) first(ctx context.Context, a *v1alpha1.Application, b begun, revision string, owned inventory.Inventory) (*v1alpha1.Application, error) {
+	if err := failpoint.Hit(failpoint.StatusFirst); err != nil {
+		return a, err
+	}
+	if err := t.guard(); err != nil {
+		return a, err
+	}
+	next := a.DeepCopy()
+	next.Status = b.starting(a, revision, owned)
+	written, err := t.r.catalog.WriteStatus(ctx, next)
+	if err != nil {
+		return a, superseded(err)
+	}
+	t.r.report.Later(ctx, report.Fact{
+		Type: event.SyncStarted, ID: report.AttemptID(a, b.number, "started"), Cause: t.cause,
+		Data: &eventsv1.SyncStarted{
+			Cluster: t.r.o.Cluster, Namespace: a.Namespace, Name: a.Name,
+			Attempt: b.number, Reason: b.reason, Revision: revision,
+		},
+	})
+	return written, nil
+}
+
+// stages are how long the steps of an attempt took, in their order.
+type stages struct {
+	now  func() time.Time
+	list []*eventsv1.Stage
+}
+
+// stage times one step and gives it a span.
+func (s *stages) stage(ctx context.Context, name string, step func(context.Context) error) error {
+	began := s.now()
+	ctx, end := telemetry.Start(ctx, name)
+	err := step(ctx)
+	end(err)
+	s.list = append(s.list, &eventsv1.Stage{Name: name, Duration: durationpb.New(s.now().Sub(began))})
+	return err
+}
+
+const defaultTimeout = 5 * time.Minute
+
+var errTimeout = errors.New("the attempt took longer than spec.sync.timeout")
+
+func timeout(a *v1alpha1.Application) time.Duration {
+	if given := a.Spec.Sync.Timeout; given != nil {
+		return given.Duration
+	}
+	return defaultTimeout
+}

@@ -1,0 +1,120 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/apply"
+	"github.com/plumb-gitops/plumb/pkg/failpoint"
+	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/health"
+	"github.com/plumb-gitops/plumb/pkg/inventory"
+	"github.com/plumb-gitops/plumb/pkg/object"
+	"github.com/plumb-gitops/plumb/pkg/plan"
+)
+
+// carryOut writes what the plan says, between the two status writes. A plan that
+// would send nothing needs no first one.
+func (t *attempt) carryOut(ctx context.Context, a *v1alpha1.Application, b begun, s source, inputs *v1alpha1.Inputs, p plan.Plan, owned inventory.Inventory) (*v1alpha1.Application, outcome, error) {
+	if !p.Settled() {
+		owned = p.Claim(owned)
+		var err error
+		if a, err = t.first(ctx, a, b, s.commit.SHA, owned); err != nil {
+			return a, t.failed(ctx, err, s, inputs, owned), nil
+		}
+	}
+	result, err := t.apply(ctx, s, p)
+	o := outcome{
+		result: v1alpha1.ResultSucceeded, revision: s.commit.SHA, inputs: inputs,
+		owned: result.Inventory(owned), outcomes: result.Outcomes, drifted: drifted(result),
+	}
+	t.tellDrift(ctx, a, b, s, result)
+	if err != nil {
+		f := t.failed(ctx, fault.As(fault.ApplyFailed, err), s, inputs, o.owned)
+		f.outcomes = o.outcomes
+		return a, f, nil
+	}
+	o.applied, o.note = true, tally(result)
+	return a, t.judge(ctx, a, b, o), nil
+}
+
+// apply runs the plan; between stages the worker slot serves others.
+func (t *attempt) apply(ctx context.Context, s source, p plan.Plan) (result apply.Result, err error) {
+	err = t.stages.stage(ctx, "apply", func(ctx context.Context) error {
+		result, err = apply.Run(ctx, p, s.client, t.guard, apply.Options{
+			Parallel: t.r.o.Parallel,
+			Wait:     func(ctx context.Context, ids []object.ID) error { return t.usable(ctx, s, ids) },
+			Now:      t.r.now,
+		})
+		return err
+	})
+	return result, err
+}
+
+func (t *attempt) usable(ctx context.Context, s source, ids []object.ID) error {
+	t.slot.Release()
+	if err := s.client.Usable(ctx, ids); err != nil {
+		return fault.As(fault.ApplyFailed, err)
+	}
+	return t.slot.Acquire(ctx)
+}
+
+// judge ends the attempt at once when all is healthy, and else leaves the rest
+// of the wait to the finisher.
+func (t *attempt) judge(ctx context.Context, a *v1alpha1.Application, b begun, o outcome) outcome {
+	if err := failpoint.Hit(failpoint.Health); err != nil {
+		return t.failed(ctx, err, source{}, o.inputs, o.owned)
+	}
+	reports := t.reports(a, o)
+	o.health = health.Worst(reports)
+	if o.health.Total == 0 || o.health.Status == health.Healthy {
+		return o
+	}
+	o.result = v1alpha1.ResultWaiting
+	o.deadline = b.startedAt.Add(timeout(a))
+	t.r.finisher.expect(a.Key(), b.number, reports)
+	return o
+}
+
+// reports judges every owned object: by what the attempt saw of it, else by what
+// was known when all were healthy. What nobody saw stays Unknown and is waited for.
+func (t *attempt) reports(a *v1alpha1.Application, o outcome) map[object.ID]health.Report {
+	seen := map[object.ID]*unstructured.Unstructured{}
+	for _, out := range o.outcomes {
+		if out.Live != nil {
+			seen[out.Action.ID] = out.Live
+		}
+	}
+	unseen := health.Report{Message: "not seen yet"}
+	if healthOf(a) == "Healthy" {
+		unseen = health.Report{Status: health.Healthy}
+	}
+	reports := map[object.ID]health.Report{}
+	for _, e := range o.owned.Entries() {
+		reports[e.ID] = unseen
+		if live, ok := seen[e.ID]; ok {
+			reports[e.ID] = health.Of(live)
+		}
+	}
+	return reports
+}
+
+// tally is one line on what was done, as in "2 created, 1 pruned".
+func tally(result apply.Result) string {
+	words := []string{"created", "adopted", "updated", "pruned", "unchanged", "kept"}
+	count := map[string]int{}
+	for _, o := range result.Outcomes {
+		count[o.Word()]++
+	}
+	var parts []string
+	for _, w := range words {
+		if n := count[w]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, w))
+		}
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,317 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/plumb-gitops/plumb/pkg/app"
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/catalog"
+	"github.com/plumb-gitops/plumb/pkg/cluster"
+	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/health"
+	"github.com/plumb-gitops/plumb/pkg/inventory"
+	"github.com/plumb-gitops/plumb/pkg/object"
+)
+
+// adoptAfter is how long another worker's wait is left to that worker.
+const adoptAfter = 15 * time.Second
+
+// Finisher ends attempts that wait for health: all is written, the lease is
+// free, and the status holds the deadline. Every worker follows its own waits at
+// once and those of others when they last; resourceVersion lets one of them write.
+type Finisher struct {
+	r   *Reconciler
+	ctx context.Context // of all waits; they are no part of any request
+
+	mu      sync.Mutex
+	known   map[app.Key]known
+	cancels map[app.Key]pending
+	group   sync.WaitGroup
+}
+
+// known is what the attempt of this process saw of its objects.
+type known struct {
+	number  int64
+	reports map[object.ID]health.Report
+}
+
+type pending struct {
+	number int64
+	cancel context.CancelFunc
+}
+
+// Run follows waits until ctx ends. Observe must be subscribed to the catalog.
+func (f *Finisher) Run(ctx context.Context) error {
+	<-ctx.Done()
+	f.mu.Lock()
+	for _, p := range f.cancels {
+		p.cancel()
+	}
+	f.mu.Unlock()
+	f.group.Wait()
+	return nil
+}
+
+// expect tells of a wait that an attempt of this process is about to store.
+func (f *Finisher) expect(key app.Key, number int64, reports map[object.ID]health.Report) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.known[key] = known{number: number, reports: reports}
+}
+
+// Observe follows the status of an Application.
+func (f *Finisher) Observe(old, now *v1alpha1.Application) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	key := keyOf(old, now)
+	number, waits := waiting(now)
+	if p, runs := f.cancels[key]; runs && (!waits || p.number != number) {
+		p.cancel()
+		delete(f.cancels, key)
+	}
+	if _, runs := f.cancels[key]; !waits || runs {
+		if settledFor(now, f.known[key].number) {
+			delete(f.known, key)
+		}
+		return
+	}
+	delay, reports := adoptAfter, map[object.ID]health.Report(nil)
+	if mine := f.known[key]; mine.number == number {
+		delay, reports = 0, mine.reports
+	} else if old == nil {
+		delay = time.Second // whoever followed it may be gone
+	}
+	ctx, cancel := context.WithCancel(f.ctx)
+	f.cancels[key] = pending{number: number, cancel: cancel}
+	f.group.Go(func() { f.follow(ctx, key, number, delay, reports) })
+}
+
+func keyOf(old, now *v1alpha1.Application) app.Key {
+	if now != nil {
+		return now.Key()
+	}
+	return old.Key()
+}
+
+func waiting(a *v1alpha1.Application) (number int64, waits bool) {
+	if a == nil || a.Status.LastAttempt == nil {
+		return 0, false
+	}
+	last := a.Status.LastAttempt
+	return last.Number, last.Result == v1alpha1.ResultWaiting && a.DeletionTimestamp.IsZero()
+}
+
+// settledFor says that the attempt of that number waits no more and never will.
+func settledFor(a *v1alpha1.Application, number int64) bool {
+	if a == nil || a.Status.LastAttempt == nil {
+		return true
+	}
+	last := a.Status.LastAttempt
+	return last.Number > number || last.Number == number &&
+		last.Result != v1alpha1.ResultRunning && last.Result != v1alpha1.ResultWaiting
+}
+
+// follow ends one wait: all objects settle, or the deadline comes.
+func (f *Finisher) follow(ctx context.Context, key app.Key, number int64, delay time.Duration, reports map[object.ID]health.Report) {
+	if !sleep(ctx, delay) {
+		return
+	}
+	a, found := f.r.catalog.Get(key)
+	if n, waits := waiting(a); !found || !waits || n != number || a.Status.LastAttempt.Deadline == nil {
+		return
+	}
+	limited, cancel := context.WithDeadline(ctx, a.Status.LastAttempt.Deadline.Time)
+	defer cancel()
+	summary, err := f.settle(limited, a, reports)
+	if ctx.Err() != nil {
+		return
+	}
+	f.conclude(ctx, key, number, verdict(a, summary, err))
+}
+
+// settle watches until every object is healthy or degraded, or ctx ends.
+func (f *Finisher) settle(ctx context.Context, a *v1alpha1.Application, reports map[object.ID]health.Report) (health.Summary, error) {
+	client, err := f.r.client(a)
+	if err != nil {
+		return health.Summary{}, err
+	}
+	owned, err := inventory.From(a.Status.Inventory)
+	if err != nil {
+		return health.Summary{}, err
+	}
+	w := newWaiter(owned, reports)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var group sync.WaitGroup
+	for _, s := range w.selections(a.Key()) {
+		group.Go(func() {
+			if err := client.Watch(ctx, s, func(e cluster.WatchEvent) { w.see(s, e, cancel) }); err != nil {
+				w.fail(err, cancel)
+			}
+		})
+	}
+	group.Wait()
+	return w.summary(), w.err
+}
+
+// verdict is the outcome of a wait.
+func verdict(a *v1alpha1.Application, s health.Summary, err error) outcome {
+	o := outcome{
+		result: v1alpha1.ResultSucceeded, revision: a.Status.LastAttempt.Revision,
+		inputs: a.Status.Inputs, applied: true, health: s,
+	}
+	switch {
+	case err != nil:
+		o.result, o.err = v1alpha1.ResultFailed, fault.As(fault.HealthFailed, err)
+	case s.Status == health.Degraded:
+		o.result, o.err = v1alpha1.ResultFailed, unhealthy(fault.HealthFailed, s)
+	case s.Status != health.Healthy && s.Total > 0:
+		o.result, o.err = v1alpha1.ResultFailed, unhealthy(fault.HealthTimeout, s)
+	}
+	return o
+}
+
+func unhealthy(reason fault.Reason, s health.Summary) error {
+	what := "is not healthy"
+	if reason == fault.HealthTimeout {
+		what = "did not become healthy in time"
+	}
+	return fault.Refuse(reason, fault.Place{}, "%s %s: %s", s.Object.Human(), what, s.Describe())
+}
+
+// conclude writes the end of a wait, unless somebody else did or a newer attempt
+// began.
+func (f *Finisher) conclude(ctx context.Context, key app.Key, number int64, o outcome) {
+	for {
+		err := f.write(ctx, key, number, o)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return
+		case errors.Is(err, catalog.ErrConflict):
+			continue
+		}
+		f.r.log.WarnContext(ctx, "end of a wait not written; trying again", "application", key.String(), "error", err)
+		if !sleep(ctx, time.Second) {
+			return
+		}
+	}
+}
+
+func (f *Finisher) write(ctx context.Context, key app.Key, number int64, o outcome) error {
+	a, err := f.r.catalog.Read(ctx, key)
+	if n, waits := waiting(a); err != nil || !waits || n != number {
+		return err
+	}
+	if o.owned, err = inventory.From(a.Status.Inventory); err != nil {
+		return err
+	}
+	last := a.Status.LastAttempt
+	b := begun{number: number, reason: last.Reason, trace: last.Trace, requested: a.Status.Requested, startedAt: last.StartedAt.Time}
+	return f.r.store(ctx, a, b, o, nil)
+}
+
+// waiter gathers what several watches say.
+type waiter struct {
+	mu      sync.Mutex
+	tracker *health.Tracker
+	rest    map[object.ID]health.Report // settled before the wait
+	open    map[object.ID]string        // version of those waited for
+	seen    map[object.ID]bool
+	err     error
+}
+
+func newWaiter(owned inventory.Inventory, reports map[object.ID]health.Report) *waiter {
+	w := &waiter{rest: map[object.ID]health.Report{}, open: map[object.ID]string{}, seen: map[object.ID]bool{}}
+	var ids []object.ID
+	for _, e := range owned.Entries() {
+		if r, ok := reports[e.ID]; ok && r.Status == health.Healthy {
+			w.rest[e.ID] = r
+			continue
+		}
+		w.open[e.ID] = e.Version
+		ids = append(ids, e.ID)
+	}
+	w.tracker = health.NewTracker(ids)
+	return w
+}
+
+// selections are one watch for each kind and namespace that is waited for.
+func (w *waiter) selections(key app.Key) []cluster.Selection {
+	seen := map[cluster.Selection]bool{}
+	var all []cluster.Selection
+	for id, version := range w.open {
+		s := cluster.Selection{
+			GroupVersionKind: schema.GroupVersionKind{Group: id.Group, Version: version, Kind: id.Kind},
+			Namespace:        id.Namespace,
+			Labels:           v1alpha1.OwnerLabel + "=" + v1alpha1.OwnerHash(key),
+		}
+		if !seen[s] {
+			seen[s] = true
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+func (w *waiter) see(s cluster.Selection, e cluster.WatchEvent, done func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch e.Type {
+	case watch.Bookmark:
+		w.absent(s)
+	case watch.Deleted:
+		w.tracker.Gone(e.Object)
+	default:
+		w.seen[object.IDOf(e.Object)] = true
+		w.tracker.See(e.Object)
+	}
+	if w.tracker.Settled() {
+		done()
+	}
+}
+
+// absent marks what the list at the start of a watch did not have.
+func (w *waiter) absent(s cluster.Selection) {
+	for id := range w.open {
+		if !w.seen[id] && id.GroupKind() == s.GroupKind() && id.Namespace == s.Namespace {
+			w.tracker.Absent(id)
+		}
+	}
+}
+
+func (w *waiter) fail(err error, done func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.err = err
+	}
+	done()
+}
+
+func (w *waiter) summary() health.Summary {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	reports := w.tracker.Reports()
+	for id, r := range w.rest {
+		reports[id] = r
+	}
+	return health.Worst(reports)
+}
+
+// sleep is false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,95 @@
+package reconcile
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/plumb-gitops/plumb/pkg/git"
+)
+
+// Heads lets one fetch serve all who may be content with it, and knows the newest
+// commit of each ref that this process fetched. A fetch that began after the
+// process saw an event serves every request that the event led to.
+type Heads struct {
+	store *git.Store
+	now   func() time.Time
+
+	mu     sync.Mutex
+	seen   []sighting // newest last, rising
+	ticked time.Time
+	tick   uint64 // mark of ticked
+	newest map[headKey]git.Commit
+}
+
+type headKey struct {
+	repo, ref string
+}
+
+// sighting is the moment, as a mark of the store, at which an event was seen.
+type sighting struct {
+	sequence, mark uint64
+}
+
+const (
+	// maxSightings bounds the memory; requests for older events are served by
+	// fetches that began after the oldest sighting.
+	maxSightings = 256
+	// recently is how old a fetch may be that serves a request without an event.
+	recently = time.Second
+)
+
+// NewHeads returns Heads over a store.
+func NewHeads(store *git.Store, now func() time.Time) *Heads {
+	return &Heads{store: store, now: now, newest: map[headKey]git.Commit{}}
+}
+
+// Saw tells that an event of PLUMB_EVENTS reached this process, and returns the
+// mark after which a fetch has to begin to serve it.
+func (h *Heads) Saw(sequence uint64) uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.seen {
+		if s.sequence >= sequence {
+			return s.mark
+		}
+	}
+	s := sighting{sequence: sequence, mark: h.store.Mark()}
+	if h.seen = append(h.seen, s); len(h.seen) > maxSightings {
+		h.seen = h.seen[1:]
+	}
+	return s.mark
+}
+
+// Recently is a mark at most a second old, for requests that no event led to.
+func (h *Heads) Recently() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if now := h.now(); now.Sub(h.ticked) > recently {
+		h.ticked, h.tick = now, h.store.Mark()
+	}
+	return h.tick
+}
+
+// At returns the commit of a ref by a fetch that began after q.After.
+func (h *Heads) At(ctx context.Context, q git.Query) (git.Commit, error) {
+	commit, err := h.store.Fetch(ctx, q)
+	if err != nil {
+		return git.Commit{}, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	key := headKey{repo: q.URL.Repo(), ref: q.Ref}
+	if commit.Sequence >= h.newest[key].Sequence {
+		h.newest[key] = commit
+	}
+	return commit, nil
+}
+
+// Newest returns the commit that the newest fetch of a ref found.
+func (h *Heads) Newest(u git.URL, ref string) (git.Commit, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	commit, known := h.newest[headKey{repo: u.Repo(), ref: ref}]
+	return commit, known
+}

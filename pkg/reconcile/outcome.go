@@ -1,0 +1,100 @@
+package reconcile
+
+import (
+	"errors"
+	"time"
+
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/apply"
+	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/health"
+	"github.com/plumb-gitops/plumb/pkg/inventory"
+	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
+)
+
+// errSuperseded ends an attempt in favour of a newer request.
+var errSuperseded = errors.New("a newer request took over")
+
+// errLeaseLost ends an attempt that may write nothing any more.
+var errLeaseLost = errors.New("the lease on the Application is lost")
+
+// outcome is how an attempt ended, before anything is done about it.
+type outcome struct {
+	result   v1alpha1.Result
+	err      error // what failed; nil with succeeded and waiting
+	revision string
+	inputs   *v1alpha1.Inputs // what was read; nil when the attempt did not get so far
+	applied  bool             // every object of the render is in the cluster
+	owned    inventory.Inventory
+	health   health.Summary
+	note     string // what a person should know of a success
+	deadline time.Time
+	drifted  []string // objects that drifted and were left alone
+	outcomes []apply.Outcome
+}
+
+// objects lists what became of each object that an attempt did something about,
+// and how many did not fit.
+func (o outcome) objects(limit int) (list []*eventsv1.ObjectAction, omitted int32) {
+	for _, out := range o.outcomes {
+		word := out.Word()
+		switch {
+		case word == "unchanged":
+			continue
+		case len(list) == limit:
+			omitted++
+			continue
+		}
+		action := &eventsv1.ObjectAction{Id: out.Action.ID.String(), Action: word, Message: out.Action.Why}
+		if out.Err != nil {
+			action.Message = bounded(out.Err.Error())
+		}
+		list = append(list, action)
+	}
+	return list, omitted
+}
+
+// failed is an outcome for an error; the superseding of an attempt is one too.
+func failed(err error) outcome {
+	if errors.Is(err, errSuperseded) {
+		return outcome{result: v1alpha1.ResultSuperseded, err: err}
+	}
+	return outcome{result: v1alpha1.ResultFailed, err: err}
+}
+
+// reason is the Ready reason of the outcome.
+func (o outcome) reason() fault.Reason {
+	switch {
+	case o.result == v1alpha1.ResultSucceeded:
+		return fault.Succeeded
+	case o.result == v1alpha1.ResultWaiting, o.result == v1alpha1.ResultSuperseded, o.result == v1alpha1.ResultRunning:
+		return fault.Progressing
+	}
+	if reason := fault.ReasonOf(o.err); reason != "" {
+		return reason
+	}
+	return fault.ApplyFailed
+}
+
+// message is the sentence of the Ready condition.
+func (o outcome) message() string {
+	switch {
+	case o.err != nil:
+		return bounded(o.err.Error())
+	case o.result == v1alpha1.ResultWaiting:
+		return bounded("applied; waiting for " + o.health.Describe())
+	case o.note != "":
+		return bounded(o.note)
+	}
+	return ""
+}
+
+// maxMessage keeps a status far below the size limits of the API server and of events.
+const maxMessage = 1024
+
+func bounded(message string) string {
+	if len(message) <= maxMessage {
+		return message
+	}
+	return message[:maxMessage-3] + "..."
+}

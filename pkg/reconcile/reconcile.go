@@ -1,0 +1,94 @@
+// Package reconcile makes the cluster match Git, one attempt at a time for each
+// Application: lease, fetch, render, plan, apply, prune, health, status.
+//
+// It owns the order of the steps and what an error means: steps classify, and
+// this package turns the class into a status and into what becomes of the
+// request. It may import everything below it. An attempt never ends without a
+// status that explains it, unless its lease is lost: then it writes nothing more.
+package reconcile
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"github.com/plumb-gitops/plumb/pkg/app"
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/bus"
+	"github.com/plumb-gitops/plumb/pkg/catalog"
+	"github.com/plumb-gitops/plumb/pkg/cluster"
+	"github.com/plumb-gitops/plumb/pkg/config"
+	"github.com/plumb-gitops/plumb/pkg/git"
+	"github.com/plumb-gitops/plumb/pkg/render"
+	"github.com/plumb-gitops/plumb/pkg/report"
+)
+
+// Options are the tunables of a Reconciler; Cluster and Holder are required.
+type Options struct {
+	Cluster string
+	// Holder names this process in leases; no two processes share one.
+	Holder string
+	// Worker says as whom writes are made.
+	Worker config.Worker
+	// Parallel is how many requests of one attempt are under way; 0: four per core.
+	Parallel int
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+// Parts are what a Reconciler works with.
+type Parts struct {
+	Bus      *bus.Bus
+	Cluster  *cluster.Cluster
+	Catalog  *catalog.Catalog
+	Store    *git.Store
+	Heads    *Heads
+	Sources  Sources
+	Renderer *render.Renderer
+	Reporter *report.Reporter
+}
+
+// Reconciler carries out sync requests.
+type Reconciler struct {
+	o        Options
+	bus      *bus.Bus
+	kube     *cluster.Cluster
+	catalog  *catalog.Catalog
+	git      *git.Store
+	heads    *Heads
+	sources  Sources
+	renderer *render.Renderer
+	report   *report.Reporter
+	finisher *Finisher
+	now      func() time.Time
+	log      *slog.Logger
+}
+
+// New returns a Reconciler.
+func New(p Parts, o Options) *Reconciler {
+	if o.Parallel == 0 {
+		o.Parallel = 4 * runtime.GOMAXPROCS(0)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	r := &Reconciler{
+		o: o, bus: p.Bus, kube: p.Cluster, catalog: p.Catalog, git: p.Store, heads: p.Heads, sources: p.Sources,
+		renderer: p.Renderer, report: p.Reporter, now: o.Now, log: o.Log,
+	}
+	r.finisher = &Finisher{r: r, ctx: context.Background(), known: map[app.Key]known{}, cancels: map[app.Key]pending{}}
+	return r
+}
+
+// Finisher is what ends the waits of this Reconciler's attempts and of others'.
+func (r *Reconciler) Finisher() *Finisher { return r.finisher }
+
+// client is the cluster as the Application's account.
+func (r *Reconciler) client(a *v1alpha1.Application) (*cluster.Client, error) {
+	identity, err := catalog.IdentityFor(a, r.o.Worker.Impersonation, r.o.Worker.DefaultServiceAccount)
+	if err != nil {
+		return nil, err
+	}
+	return r.kube.As(identity), nil
+}

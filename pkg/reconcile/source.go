@@ -1,0 +1,95 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/catalog"
+	"github.com/plumb-gitops/plumb/pkg/config"
+	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/git"
+)
+
+// Sources says how the repository of an Application may be reached: the policy
+// of the configuration, and credentials from the Application's own Secret, else
+// from the configuration by URL prefix.
+type Sources struct {
+	Git     config.Git
+	Catalog *catalog.Catalog
+}
+
+// Query is the fetch of an Application's ref. Errors are SourceRefused.
+func (s Sources) Query(ctx context.Context, a *v1alpha1.Application) (git.Query, error) {
+	u, err := s.URL(a)
+	if err != nil {
+		return git.Query{}, err
+	}
+	credential, err := s.credential(ctx, a, u)
+	if err != nil {
+		return git.Query{}, err
+	}
+	return git.Query{URL: u, Ref: a.Spec.Source.Ref, Credential: credential}, nil
+}
+
+// URL is the Application's repository, when its namespace may use it.
+func (s Sources) URL(a *v1alpha1.Application) (git.URL, error) {
+	u, err := git.ParseURL(a.Spec.Source.Repo, s.Git.InsecureHosts)
+	if err != nil {
+		return git.URL{}, fmt.Errorf("read spec.source.repo: %w", err)
+	}
+	if !s.Git.Allows(u.String(), a.Namespace) {
+		return git.URL{}, fault.Refuse(fault.SourceRefused, fault.Place{Object: "Application " + a.Key().String(), Field: "spec.source.repo"},
+			"namespace %s may not use this repository; an administrator allows it in git.sources", a.Namespace)
+	}
+	return u, nil
+}
+
+// Repo is the canonical name of the Application's repository; empty when it has none.
+func (s Sources) Repo(a *v1alpha1.Application) string {
+	u, err := git.ParseURL(a.Spec.Source.Repo, s.Git.InsecureHosts)
+	if err != nil {
+		return ""
+	}
+	return u.Known(s.Git.Aliases)
+}
+
+func (s Sources) credential(ctx context.Context, a *v1alpha1.Application, u git.URL) (git.Credential, error) {
+	if a.Spec.Source.SecretRef != nil {
+		c, err := s.Catalog.Credential(ctx, a)
+		if err != nil {
+			return git.Credential{}, err
+		}
+		return credentialOf(c.Username, c.Password, c.BearerToken), nil
+	}
+	configured, ok := s.Git.Credential(u.String(), a.Namespace)
+	if !ok {
+		return git.Credential{}, nil
+	}
+	return fromFiles(configured)
+}
+
+func credentialOf(username, password, token string) git.Credential {
+	if token != "" {
+		return git.Bearer(token)
+	}
+	return git.Basic(username, password)
+}
+
+// fromFiles reads the files at each use, so that a rotated credential is taken up.
+func fromFiles(c config.Credential) (git.Credential, error) {
+	values := map[string]string{}
+	for _, file := range []string{c.UsernameFile, c.PasswordFile, c.BearerTokenFile} {
+		if file == "" {
+			continue
+		}
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return git.Credential{}, fault.Retry(fault.FetchFailed, "read the credential for %s: %w", c.Prefix, err)
+		}
+		values[file] = strings.TrimSpace(string(content))
+	}
+	return credentialOf(values[c.UsernameFile], values[c.PasswordFile], values[c.BearerTokenFile]), nil
+}

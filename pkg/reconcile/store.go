@@ -1,0 +1,168 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"google.golang.org/protobuf/types/known/timestamppb"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/plumb-gitops/plumb/pkg/app"
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/event"
+	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/render"
+	"github.com/plumb-gitops/plumb/pkg/report"
+	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
+)
+
+// store writes the end of an attempt, or of its wait, and tells it. The order
+// matters: the state is told last, so that a state that is behind the status
+// says that the facts before it may be missing, too (see worker's repair).
+// t is nil for what ends outside of an attempt.
+func (r *Reconciler) store(ctx context.Context, a *v1alpha1.Application, b begun, o outcome, t *attempt) error {
+	next := a.DeepCopy()
+	next.Status = b.ended(a, o, r.now())
+	written, err := r.catalog.WriteStatus(ctx, next)
+	if err != nil {
+		return err
+	}
+	r.record(written, o)
+	r.tellHealth(ctx, a, written, o)
+	if fact := report.Finished(r.o.Cluster, written); fact != nil {
+		if t != nil {
+			t.explain(fact, o)
+		}
+		class, _ := fault.ClassOf(o.err)
+		if o.result == v1alpha1.ResultFailed {
+			fact.ErrorClass = class.String()
+		}
+		r.report.Tell(ctx, report.Fact{
+			Type: event.SyncFinished, ID: report.AttemptID(a, b.number, "finished/"+string(o.result)), Data: fact,
+		})
+	}
+	r.report.Saw(ctx, written)
+	return nil
+}
+
+// explain adds what only the attempt itself knows.
+func (t *attempt) explain(fact *eventsv1.SyncFinished, o outcome) {
+	fact.Stages = t.stages.list
+	fact.Objects, fact.Omitted = o.objects(maxObjects)
+}
+
+// maxObjects keeps a fact far below the limit of an event.
+const maxObjects = 500
+
+// record leaves a Kubernetes Event where the result changed.
+func (r *Reconciler) record(a *v1alpha1.Application, o outcome) {
+	switch o.result {
+	case v1alpha1.ResultFailed:
+		r.catalog.Record(a, corev1.EventTypeWarning, string(o.reason()), o.message())
+	case v1alpha1.ResultSucceeded:
+		r.catalog.Record(a, corev1.EventTypeNormal, string(fault.Succeeded), fmt.Sprintf("applied %s; %s", short(o.revision), o.health.Describe()))
+	}
+}
+
+// tellHealth tells when the health of the whole changed.
+func (r *Reconciler) tellHealth(ctx context.Context, old, now *v1alpha1.Application, o outcome) {
+	from, to := healthOf(old), healthOf(now)
+	if from == to {
+		return
+	}
+	r.report.Tell(ctx, report.Fact{
+		Type: event.HealthChanged, ID: report.AttemptID(now, now.Status.LastAttempt.Number, "health/"+to),
+		Data: &eventsv1.HealthChanged{
+			Cluster: r.o.Cluster, Namespace: now.Namespace, Name: now.Name, From: from, To: to,
+			Since: timestamppb.New(r.now()), WorstObject: o.health.Object.String(), Message: bounded(o.health.Message), Revision: o.revision,
+		},
+	})
+}
+
+func healthOf(a *v1alpha1.Application) string {
+	c := meta.FindStatusCondition(a.Status.Conditions, v1alpha1.ConditionHealthy)
+	switch {
+	case c == nil:
+		return "Unknown"
+	case c.Status == metav1.ConditionTrue:
+		return "Healthy"
+	case c.Status == metav1.ConditionFalse:
+		return "Degraded"
+	}
+	return "Progressing"
+}
+
+// repeat is the consequence of a failure: the request comes back after a while,
+// or it ends here.
+func (r *Reconciler) repeat(ctx context.Context, key app.Key, o outcome) error {
+	a, err := r.catalog.Read(ctx, key)
+	if err != nil || a == nil {
+		return err
+	}
+	wait, repeats := again(a, o.err)
+	if !repeats {
+		r.log.WarnContext(ctx, "attempt failed", "application", key.String(), "reason", o.reason(), "error", o.err)
+		return nil
+	}
+	r.log.InfoContext(ctx, "attempt failed; it is repeated", "application", key.String(), "reason", o.reason(), "error", o.err, "after", wait)
+	return fault.After(o.reason(), wait, "sync %s: %w", key, o.err)
+}
+
+// storeHeld writes why an Application is not synced now.
+func (r *Reconciler) storeHeld(ctx context.Context, a *v1alpha1.Application, b begun, why held) error {
+	next := a.DeepCopy()
+	s := &next.Status
+	s.ObservedGeneration, s.Requested = a.Generation, b.requested
+	for _, c := range why.conditions {
+		set(s, a, c.Type, c.Status, fault.Reason(c.Reason), c.Message)
+	}
+	written, err := r.catalog.WriteStatus(ctx, next)
+	if err != nil {
+		return superseded(err)
+	}
+	r.report.Saw(ctx, written)
+	return nil
+}
+
+// held says which conditions tell that an Application is held back.
+type held struct {
+	conditions []metav1.Condition
+}
+
+// heldBack says whether the Application's policy keeps this request from being
+// carried out: it is suspended, or nobody asked and its mode is manual.
+func heldBack(a *v1alpha1.Application, request *eventsv1.SyncRequested) (held, bool) {
+	suspended := string(fault.Suspended)
+	switch {
+	case a.Spec.Suspend:
+		const message = "spec.suspend is true; nothing is applied until it is false"
+		return held{conditions: []metav1.Condition{
+			{Type: v1alpha1.ConditionSuspended, Status: metav1.ConditionTrue, Reason: suspended, Message: message},
+			{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: suspended, Message: message},
+		}}, true
+	case a.Spec.Sync.Mode == v1alpha1.ModeManual && !asked(a, request):
+		const message = "spec.sync.mode is manual; ask with: plumb sync <namespace>/<name>"
+		return held{conditions: []metav1.Condition{
+			{Type: v1alpha1.ConditionSynced, Status: metav1.ConditionUnknown, Reason: suspended, Message: message},
+		}}, true
+	}
+	return held{}, false
+}
+
+// asked says whether a person asked for this: by a request, or by the annotation
+// that every such request writes first.
+func asked(a *v1alpha1.Application, request *eventsv1.SyncRequested) bool {
+	annotation := a.Annotations[v1alpha1.SyncAnnotation]
+	return request.GetReason() == event.ReasonManual || annotation != "" && annotation != a.Status.Requested
+}
+
+// capabilities is what templates may know about this cluster; unknown while it
+// cannot be asked, which only the templates that need it notice.
+func (r *Reconciler) capabilities(ctx context.Context) (render.Capabilities, error) {
+	c, err := r.kube.Capabilities(ctx)
+	if err != nil {
+		return render.Capabilities{}, fault.As(fault.RenderFailed, err)
+	}
+	return render.Capabilities{KubeVersion: c.KubeVersion, APIVersions: c.APIVersions}, nil
+}

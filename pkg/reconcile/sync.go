@@ -1,0 +1,234 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/plumb-gitops/plumb/pkg/app"
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/cluster"
+	"github.com/plumb-gitops/plumb/pkg/event"
+	"github.com/plumb-gitops/plumb/pkg/failpoint"
+	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/git"
+	"github.com/plumb-gitops/plumb/pkg/inventory"
+	"github.com/plumb-gitops/plumb/pkg/object"
+	"github.com/plumb-gitops/plumb/pkg/plan"
+	"github.com/plumb-gitops/plumb/pkg/render"
+	"github.com/plumb-gitops/plumb/pkg/route"
+)
+
+// source is what was fetched for an attempt.
+type source struct {
+	client *cluster.Client
+	commit git.Commit
+	tree   *git.Tree
+}
+
+// sync is everything from the source to the last write. It returns the
+// Application as last written; an error means that no outcome may be stored.
+func (t *attempt) sync(ctx context.Context, a *v1alpha1.Application, b begun) (*v1alpha1.Application, outcome, error) {
+	owned, err := inventory.From(a.Status.Inventory)
+	if err != nil {
+		return a, failed(err), nil
+	}
+	s, err := t.source(ctx, a)
+	if err != nil {
+		return a, t.failed(ctx, err, s, nil, owned), nil
+	}
+	if t.idle(a, s) {
+		return a, outcome{}, nil
+	}
+	rendered, inputs, err := t.render(ctx, a, s)
+	if err != nil {
+		return a, t.failed(ctx, err, s, inputs, owned), nil
+	}
+	p, err := t.plan(ctx, a, s, rendered, owned)
+	if err != nil {
+		return a, t.failed(ctx, err, s, inputs, owned), nil
+	}
+	return t.carryOut(ctx, a, b, s, inputs, p, owned)
+}
+
+// failed is the outcome of a step that failed. The context's own end says more
+// than the error that it caused.
+func (t *attempt) failed(ctx context.Context, err error, s source, inputs *v1alpha1.Inputs, owned inventory.Inventory) outcome {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errSuperseded), errors.Is(cause, errLeaseLost):
+		err = cause
+	case errors.Is(cause, errTimeout):
+		err = fault.Retry(fault.ReasonOf(err), "%w: %w", errTimeout, err)
+	}
+	o := failed(err)
+	o.revision, o.inputs, o.owned = s.commit.SHA, inputs, owned
+	return o
+}
+
+// source fetches the ref as the Application's account and credentials allow.
+func (t *attempt) source(ctx context.Context, a *v1alpha1.Application) (s source, err error) {
+	err = t.stages.stage(ctx, "fetch", func(ctx context.Context) error {
+		if s.client, err = t.r.client(a); err != nil {
+			return err
+		}
+		query, err := t.r.sources.Query(ctx, a)
+		if err != nil {
+			return err
+		}
+		query.After, query.Want = t.mark, t.request.GetRevisionHint()
+		if s.commit, err = t.r.heads.At(ctx, query); err != nil {
+			return fault.As(fault.FetchFailed, err)
+		}
+		if err := failpoint.Hit(failpoint.Fetch); err != nil {
+			return err
+		}
+		s.tree, err = t.r.git.Tree(ctx, query.URL, s.commit.SHA)
+		return fault.As(fault.FetchFailed, err)
+	})
+	return s, err
+}
+
+// idle says that there is nothing to do for a push or a dependency: what would
+// be read is what was applied, and the last attempt came to its end.
+func (t *attempt) idle(a *v1alpha1.Application, s source) bool {
+	last := a.Status.LastAttempt
+	if last == nil || t.request.GetReason() != event.ReasonPush || a.Status.ObservedGeneration != a.Generation {
+		return false
+	}
+	if last.Result != v1alpha1.ResultSucceeded && last.Result != v1alpha1.ResultWaiting {
+		return false
+	}
+	digest, err := s.tree.Digest(route.Path(a.Spec.Source.Path), a.Status.Inputs.Outside)
+	return err == nil && digest == a.Status.Inputs.Digest
+}
+
+// render gives the objects and what was read for them, which is known on errors too.
+func (t *attempt) render(ctx context.Context, a *v1alpha1.Application, s source) (set object.Set, inputs *v1alpha1.Inputs, err error) {
+	err = t.stages.stage(ctx, "render", func(ctx context.Context) error {
+		capabilities, err := t.r.capabilities(ctx)
+		if err != nil {
+			return err
+		}
+		result, err := t.r.renderer.Render(ctx, render.Request{
+			Tree: s.tree, Source: a.Spec.Source, Name: a.Name, Namespace: a.TargetNamespace(), Capabilities: capabilities,
+		})
+		inputs = inputsOf(s.tree, a.Spec.Source.Path, result.Outside)
+		if err != nil {
+			return fault.As(fault.RenderFailed, err)
+		}
+		if err := failpoint.Hit(failpoint.Render); err != nil {
+			return err
+		}
+		set, err = plan.Prepare(result.Objects, a, func(gvk schema.GroupVersionKind) (bool, error) {
+			namespaced, err := s.client.Scope(ctx, gvk)
+			return namespaced, fault.As(fault.RenderFailed, err)
+		})
+		return err
+	})
+	return set, inputs, err
+}
+
+func inputsOf(tree *git.Tree, path string, outside []string) *v1alpha1.Inputs {
+	digest, err := tree.Digest(route.Path(path), outside)
+	if err != nil {
+		return nil
+	}
+	return &v1alpha1.Inputs{Digest: digest, Outside: outside}
+}
+
+// plan reads what the decision needs, decides, and checks what would be written
+// against the cluster's published schemas: nothing was written yet.
+func (t *attempt) plan(ctx context.Context, a *v1alpha1.Application, s source, desired object.Set, owned inventory.Inventory) (p plan.Plan, err error) {
+	err = t.stages.stage(ctx, "plan", func(ctx context.Context) error {
+		in := t.input(a, desired, owned)
+		if in.Live, err = t.live(ctx, s.client, plan.Needs(in, t.fresh(a))); err != nil {
+			return fault.As(fault.ApplyFailed, err)
+		}
+		if p, err = plan.Decide(in); err != nil {
+			return err
+		}
+		if err := p.Err(); err != nil {
+			return err
+		}
+		if err := t.validate(ctx, s.client, desired, p); err != nil {
+			return err
+		}
+		return failpoint.Hit(failpoint.Plan)
+	})
+	return p, err
+}
+
+func (t *attempt) input(a *v1alpha1.Application, desired object.Set, owned inventory.Inventory) plan.Input {
+	return plan.Input{
+		Application: a, Desired: desired, Inventory: owned,
+		Heal: a.Spec.Sync.Drift != v1alpha1.DriftWarn || t.request.GetReason() == event.ReasonManual,
+		Exists: func(key app.Key) bool {
+			_, exists := t.r.catalog.Get(key)
+			return exists
+		},
+		Fields: cluster.FieldsHash,
+	}
+}
+
+// fresh says whether the cluster has to be looked at even where the inventory
+// says what is there.
+func (t *attempt) fresh(a *v1alpha1.Application) bool {
+	last := a.Status.LastAttempt
+	ended := last != nil && (last.Result == v1alpha1.ResultSucceeded || last.Result == v1alpha1.ResultWaiting)
+	return !ended || t.request.GetReason() != event.ReasonPush || a.Status.ObservedGeneration != a.Generation
+}
+
+// live reads objects; one that is absent is there with nil.
+func (t *attempt) live(ctx context.Context, client *cluster.Client, refs []plan.Ref) (map[object.ID]*unstructured.Unstructured, error) {
+	var mu sync.Mutex
+	found := make(map[object.ID]*unstructured.Unstructured, len(refs))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(t.r.o.Parallel)
+	for _, ref := range refs {
+		group.Go(func() error {
+			u, err := client.Get(ctx, ref.ID, ref.Version)
+			if err != nil {
+				return fmt.Errorf("read what is in the cluster: %w", err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			found[ref.ID] = u
+			return nil
+		})
+	}
+	return found, group.Wait()
+}
+
+// validate refuses the revision for the first object that does not fit. Kinds
+// that the revision itself brings are not known to the cluster yet.
+func (t *attempt) validate(ctx context.Context, client *cluster.Client, desired object.Set, p plan.Plan) error {
+	brought := definedKinds(desired)
+	for _, action := range p.Actions() {
+		if !action.Verb.Applies() || brought[action.ID.GroupKind()] {
+			continue
+		}
+		if err := client.Validate(ctx, action.Object); err != nil {
+			return fault.As(fault.RenderFailed, err)
+		}
+	}
+	return nil
+}
+
+// definedKinds are the kinds of the CustomResourceDefinitions of a set.
+func definedKinds(set object.Set) map[schema.GroupKind]bool {
+	kinds := map[schema.GroupKind]bool{}
+	for _, o := range set.All() {
+		if o.ID().Kind != "CustomResourceDefinition" {
+			continue
+		}
+		group, _, _ := unstructured.NestedString(o.Content(), "spec", "group")
+		kind, _, _ := unstructured.NestedString(o.Content(), "spec", "names", "kind")
+		kinds[schema.GroupKind{Group: group, Kind: kind}] = true
+	}
+	return kinds
+}

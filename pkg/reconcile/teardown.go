@@ -1,0 +1,115 @@
+package reconcile
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/apply"
+	"github.com/plumb-gitops/plumb/pkg/cluster"
+	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/inventory"
+	"github.com/plumb-gitops/plumb/pkg/object"
+	"github.com/plumb-gitops/plumb/pkg/plan"
+)
+
+// teardownRetry is how long after a deletion its end is looked for again.
+const teardownRetry = 2 * time.Second
+
+// teardown prunes or orphans what a deleted Application owns, and then lets it
+// go. Objects whose own deletion takes longer are waited for, request by request.
+func (t *attempt) teardown(ctx context.Context, a *v1alpha1.Application) error {
+	if !slices.Contains(a.Finalizers, v1alpha1.Finalizer) {
+		t.r.report.Gone(ctx, t.key)
+		return nil
+	}
+	owned, err := inventory.From(a.Status.Inventory)
+	if err != nil {
+		return t.stuck(ctx, a, err)
+	}
+	left, err := t.dismantle(ctx, a, owned)
+	if err != nil {
+		return t.stuck(ctx, a, err)
+	}
+	if left.Len() > 0 {
+		return fault.After(fault.Progressing, teardownRetry, "delete %s: %d objects are still going", t.key, left.Len())
+	}
+	if err := t.guard(); err != nil {
+		return err
+	}
+	if _, err := t.r.catalog.RemoveFinalizer(ctx, a); err != nil {
+		return superseded(err)
+	}
+	t.r.report.Gone(ctx, t.key)
+	return nil
+}
+
+// dismantle returns what is still in the cluster of what is to be pruned.
+func (t *attempt) dismantle(ctx context.Context, a *v1alpha1.Application, owned inventory.Inventory) (inventory.Inventory, error) {
+	policy := a.Spec.DeletionPolicy
+	client, err := t.r.client(a)
+	if why := t.helpless(ctx, a, err); why != "" {
+		t.r.catalog.Record(a, corev1.EventTypeWarning, "Orphaned", "the objects stay in the cluster: "+why)
+		return inventory.Inventory{}, nil
+	}
+	if err != nil {
+		return owned, err
+	}
+	in := t.input(a, object.Set{}, owned)
+	in.Live = map[object.ID]*unstructured.Unstructured{}
+	if policy == v1alpha1.DeletionDelete || policy == "" {
+		policy = v1alpha1.DeletionDelete
+		if in.Live, err = t.live(ctx, client, plan.Needs(in, true)); err != nil {
+			return owned, err
+		}
+	}
+	p := plan.Teardown(in, policy)
+	result, err := apply.Run(ctx, p, client, t.guard, apply.Options{Parallel: t.r.o.Parallel, Now: t.r.now})
+	return result.Inventory(owned), err
+}
+
+// helpless says why nothing can be deleted as the Application's account: the
+// account or the namespace is gone or going, or the CRD is, and with it all
+// Applications. Then the objects are orphaned; anything else would hold the
+// namespace for ever.
+func (t *attempt) helpless(ctx context.Context, a *v1alpha1.Application, err error) string {
+	if fault.ReasonOf(err) == fault.AccountMissing {
+		return err.Error()
+	}
+	own := t.r.kube.As(cluster.Identity{})
+	for _, id := range []object.ID{
+		{Kind: "Namespace", Name: a.Namespace},
+		{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: "applications." + v1alpha1.Group},
+	} {
+		if live, err := own.Get(ctx, id, "v1"); err == nil && (live == nil || live.GetDeletionTimestamp() != nil) {
+			return id.Human() + " is being deleted"
+		}
+	}
+	if account := t.account(a); account.Name != "" {
+		if live, err := own.Get(ctx, account, "v1"); err == nil && live == nil {
+			return account.Human() + " is gone"
+		}
+	}
+	return ""
+}
+
+func (t *attempt) account(a *v1alpha1.Application) object.ID {
+	name := a.Spec.ServiceAccountName
+	if name == "" {
+		name = t.r.o.Worker.DefaultServiceAccount
+	}
+	return object.ID{Kind: "ServiceAccount", Namespace: a.Namespace, Name: name}
+}
+
+// stuck tells what keeps an Application from going, and tries again.
+func (t *attempt) stuck(ctx context.Context, a *v1alpha1.Application, err error) error {
+	t.r.catalog.Record(a, corev1.EventTypeWarning, "DeletionFailed", bounded(err.Error()))
+	if _, wait := fault.ClassOf(err); wait > 0 {
+		return err
+	}
+	return fault.After(fault.ApplyFailed, 10*teardownRetry, "delete %s: %w", t.key, err)
+}

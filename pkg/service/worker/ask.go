@@ -1,0 +1,70 @@
+package worker
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/plumb-gitops/plumb/pkg/app"
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/bus"
+	"github.com/plumb-gitops/plumb/pkg/catalog"
+	"github.com/plumb-gitops/plumb/pkg/event"
+	"github.com/plumb-gitops/plumb/pkg/telemetry"
+	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
+)
+
+// Codes of a refused AskSync.
+const (
+	codeNotFound  = "NotFound"
+	codeSuspended = "Suspended"
+	codeInternal  = "Internal"
+)
+
+// answers answers questions about this cluster.
+type answers struct {
+	cluster  string
+	bus      *bus.Bus
+	catalog  *catalog.Catalog
+	requests *requests
+	newID    func() string
+}
+
+// Run answers until ctx ends.
+func (q *answers) Run(ctx context.Context) error {
+	return q.bus.Answer(ctx, q.cluster, "sync", &eventsv1.AskSync{},
+		func(ctx context.Context, req proto.Message, reply func(proto.Message) error) error {
+			return reply(q.sync(ctx, req.(*eventsv1.AskSync)))
+		})
+}
+
+// sync takes what a person asks for: first as an annotation, which nothing can
+// lose, and only then as a message.
+func (q *answers) sync(ctx context.Context, ask *eventsv1.AskSync) *eventsv1.AnswerSync {
+	key := app.Key{Namespace: ask.GetNamespace(), Name: ask.GetName()}
+	ctx, end := telemetry.Start(ctx, "ask sync")
+	defer end(nil)
+	a, err := q.catalog.Read(ctx, key)
+	switch {
+	case err != nil:
+		return &eventsv1.AnswerSync{Error: err.Error(), ErrorCode: codeInternal}
+	case a == nil || !a.DeletionTimestamp.IsZero():
+		return &eventsv1.AnswerSync{Error: "there is no Application " + key.String() + " in cluster " + q.cluster, ErrorCode: codeNotFound}
+	case a.Spec.Suspend:
+		return &eventsv1.AnswerSync{Error: "Application " + key.String() + " is suspended; set spec.suspend to false first", ErrorCode: codeSuspended}
+	}
+	id := q.newID()
+	if err := q.catalog.Annotate(ctx, key, v1alpha1.SyncAnnotation, id); err != nil {
+		return &eventsv1.AnswerSync{Error: err.Error(), ErrorCode: codeInternal}
+	}
+	// The annotation is what counts: when this message is lost, the watch asks again.
+	_ = q.requests.publish(ctx, string(a.UID)+"/sync/"+id, &eventsv1.SyncRequested{
+		Cluster: q.cluster, Namespace: key.Namespace, Name: key.Name,
+		Reason: event.ReasonManual, RequestId: id, RequestedBy: ask.GetRequestedBy(),
+	})
+	return &eventsv1.AnswerSync{RequestId: id}
+}
+
+func keyOf(s *eventsv1.ApplicationState) app.Key {
+	return app.Key{Namespace: s.GetNamespace(), Name: s.GetName()}
+}

@@ -1,0 +1,116 @@
+// Package worker routes pushes and carries out sync requests for its own
+// cluster. It is stateless: what it keeps between attempts can be lost at any time.
+//
+// It composes reconcile with the bus and the catalog, and may import everything
+// below the services.
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/plumb-gitops/plumb/pkg/app"
+	"github.com/plumb-gitops/plumb/pkg/bus"
+	"github.com/plumb-gitops/plumb/pkg/catalog"
+	"github.com/plumb-gitops/plumb/pkg/cluster"
+	"github.com/plumb-gitops/plumb/pkg/config"
+	"github.com/plumb-gitops/plumb/pkg/git"
+	"github.com/plumb-gitops/plumb/pkg/reconcile"
+	"github.com/plumb-gitops/plumb/pkg/render"
+	"github.com/plumb-gitops/plumb/pkg/report"
+	"github.com/plumb-gitops/plumb/pkg/service"
+)
+
+// Parts are what a worker works with. Catalog is the worker's own: it is run
+// and subscribed to here.
+type Parts struct {
+	Bus      *bus.Bus
+	Cluster  *cluster.Cluster
+	Catalog  *catalog.Catalog
+	Store    *git.Store
+	Renderer *render.Renderer
+}
+
+// New returns what a worker runs.
+func New(c config.Config, p Parts, log *slog.Logger) []service.Part {
+	w := compose(c, p, log)
+	p.Catalog.Subscribe(w.changes.Observe)
+	p.Catalog.Subscribe(w.reconciler.Finisher().Observe)
+	return []service.Part{
+		{Name: "catalog", Run: p.Catalog.Run},
+		{Name: "report", Run: w.reporter.Run},
+		{Name: "finish", Run: w.reconciler.Finisher().Run},
+		{Name: "changes", Run: w.changes.Run},
+		{Name: "repair", Run: after(p.Catalog.Synced(), w.repair.Run)},
+		{Name: "ask", Run: after(p.Catalog.Synced(), w.answers.Run)},
+		{Name: "route", Run: after(p.Catalog.Synced(), func(ctx context.Context) error {
+			return p.Bus.Consume(ctx, bus.RouteConsumer(c.Cluster), w.router.Handle)
+		})},
+		{Name: "sync", Run: after(p.Catalog.Synced(), func(ctx context.Context) error {
+			return p.Bus.Work(ctx, c.Cluster, c.Worker.Concurrency, w.reconciler.Handle)
+		})},
+	}
+}
+
+// after begins a part once the catalog knows every Application: before, a push
+// would seem to concern nobody.
+func after(synced <-chan struct{}, run func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-synced:
+			return run(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+type composed struct {
+	reconciler *reconcile.Reconciler
+	reporter   *report.Reporter
+	changes    *changes
+	router     *router
+	repair     *repair
+	answers    *answers
+}
+
+func compose(c config.Config, p Parts, log *slog.Logger) composed {
+	sources := reconcile.Sources{Git: c.Git, Catalog: p.Catalog}
+	heads := reconcile.NewHeads(p.Store, time.Now)
+	reporter := report.New(p.Bus, c.Cluster, log, time.Now)
+	requests := &requests{bus: p.Bus, cluster: c.Cluster, now: time.Now}
+	changes := &changes{
+		catalog: p.Catalog, sources: sources, store: p.Store, heads: heads, requests: requests, log: log,
+		pending: map[app.Key]bool{}, wake: make(chan struct{}, 1),
+	}
+	return composed{
+		reporter: reporter, changes: changes,
+		reconciler: reconcile.New(reconcile.Parts{
+			Bus: p.Bus, Cluster: p.Cluster, Catalog: p.Catalog, Store: p.Store, Heads: heads,
+			Sources: sources, Renderer: p.Renderer, Reporter: reporter,
+		}, reconcile.Options{Cluster: c.Cluster, Holder: holder(), Worker: c.Worker, Log: log}),
+		router: &router{
+			cluster: c.Cluster, catalog: p.Catalog, sources: sources, store: p.Store, heads: heads, requests: requests, log: log,
+		},
+		repair: &repair{
+			cluster: c.Cluster, bus: p.Bus, catalog: p.Catalog, changes: changes, requests: requests,
+			reporter: reporter, now: time.Now, log: log,
+		},
+		answers: &answers{cluster: c.Cluster, bus: p.Bus, catalog: p.Catalog, requests: requests, newID: uuid.NewString},
+	}
+}
+
+// holder names this process among all that may hold a lease.
+func holder() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "worker"
+	}
+	return fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()[:8])
+}
+
