@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -63,17 +65,44 @@ func stayHome(req *http.Request, via []*http.Request) error {
 	from := via[0]
 	same := from.URL.Scheme == req.URL.Scheme && strings.EqualFold(from.URL.Host, req.URL.Host)
 	if !same || from.Method != http.MethodGet || len(via) > 3 {
-		return &redirectError{to: req.URL.Scheme + "://" + req.URL.Host + strings.TrimSuffix(req.URL.Path, "/info/refs")}
+		to := req.URL.Scheme + "://" + req.URL.Host + strings.TrimSuffix(req.URL.Path, "/info/refs")
+		return &redirectError{to: to[:min(len(to), 200)]}
 	}
 	return nil
 }
 
-// allowance is how many bytes of a response's body are read; it travels in the
-// request's context.
-type allowance struct{}
+// exchange is one request of a fetch with its response: what the guard may let
+// through and what it saw. go-git drops both from its errors.
+type exchange struct {
+	limit  int64 // bytes of the body
+	status int
+	after  time.Duration // of Retry-After
+	kind   string        // content type
 
-func allow(ctx context.Context, bytes int64) context.Context {
-	return context.WithValue(ctx, allowance{}, bytes)
+	mu    sync.Mutex
+	cause error // why the guard ended it
+}
+
+type exchangeKey struct{}
+
+func (x *exchange) in(ctx context.Context) context.Context {
+	return context.WithValue(ctx, exchangeKey{}, x)
+}
+
+// end records why the exchange failed; the first reason stands.
+func (x *exchange) end(err error) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.cause == nil && err != io.EOF {
+		x.cause = err
+	}
+	return err
+}
+
+func (x *exchange) why() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.cause
 }
 
 // guard bounds every response in silence and size.
@@ -86,58 +115,82 @@ type guard struct {
 const maxErrorBody = 4 << 10
 
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	x, ok := req.Context().Value(exchangeKey{}).(*exchange)
+	if !ok {
+		return nil, errors.New("request outside of an exchange")
+	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	silence := time.AfterFunc(g.stall, func() { cancel(errStalled) })
 	res, err := g.next.RoundTrip(req.WithContext(ctx))
 	silence.Stop()
 	if err != nil {
-		defer cancel(nil)
-		if errors.Is(context.Cause(ctx), errStalled) {
-			return nil, fmt.Errorf("%w for %s", errStalled, g.stall)
-		}
+		err = x.end(g.cause(ctx, err))
+		cancel(nil)
 		return nil, err
 	}
-	left, _ := req.Context().Value(allowance{}).(int64)
+	x.status, x.kind, x.after = res.StatusCode, res.Header.Get("Content-Type"), retryAfter(res.Header)
+	left := x.limit
 	if res.StatusCode/100 != 2 {
 		left = maxErrorBody
 	}
-	res.Body = &guardedBody{body: res.Body, ctx: ctx, cancel: cancel, silence: silence, stall: g.stall, left: left}
+	res.Body = &guardedBody{body: res.Body, guard: g, exchange: x, ctx: ctx, cancel: cancel, silence: silence, left: left}
 	return res, nil
 }
 
+// cause puts silence in the place of the cancellation it led to.
+func (g *guard) cause(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), errStalled) {
+		return fmt.Errorf("%w for %s", errStalled, g.stall)
+	}
+	return err
+}
+
+// retryAfter reads the form in seconds, which Git hosts use; RFC 9110, 10.2.3.
+func retryAfter(h http.Header) time.Duration {
+	seconds, err := strconv.ParseUint(h.Get("Retry-After"), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}
+
 type guardedBody struct {
-	body    io.ReadCloser
-	ctx     context.Context // of the request, to tell why it ended
-	cancel  context.CancelCauseFunc
-	silence *time.Timer
-	stall   time.Duration
-	left    int64
+	body     io.ReadCloser
+	guard    *guard
+	exchange *exchange
+	ctx      context.Context // of the request, to tell why it ended
+	cancel   context.CancelCauseFunc
+	silence  *time.Timer
+	left     int64
 }
 
 func (b *guardedBody) Read(p []byte) (int, error) {
 	if b.left <= 0 {
 		return 0, b.atLimit()
 	}
-	b.silence.Reset(b.stall)
-	n, err := b.body.Read(p[:min(int64(len(p)), b.left)])
-	b.silence.Stop() // time spent on what came is not the server's
+	n, err := b.read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)
-	if err != nil && errors.Is(context.Cause(b.ctx), errStalled) {
-		err = fmt.Errorf("%w for %s", errStalled, b.stall)
+	return n, err
+}
+
+// read stops the clock while nothing is read: time spent on what came is not
+// the server's.
+func (b *guardedBody) read(p []byte) (int, error) {
+	b.silence.Reset(b.guard.stall)
+	n, err := b.body.Read(p)
+	b.silence.Stop()
+	if err != nil {
+		err = b.exchange.end(b.guard.cause(b.ctx, err))
 	}
 	return n, err
 }
 
 // atLimit tells a body that just fits from one that goes on.
 func (b *guardedBody) atLimit() error {
-	var one [1]byte
-	b.silence.Reset(b.stall)
-	n, err := b.body.Read(one[:])
-	b.silence.Stop()
-	if n == 0 && err != nil {
+	if n, err := b.read(make([]byte, 1)); n == 0 && err != nil {
 		return err
 	}
-	return errTooBig
+	return b.exchange.end(fmt.Errorf("%w of %d bytes", errTooBig, b.exchange.limit))
 }
 
 func (b *guardedBody) Close() error {

@@ -1,11 +1,23 @@
 package git
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/transport"
+
+	"github.com/plumb-gitops/plumb/pkg/event"
+	"github.com/plumb-gitops/plumb/pkg/fault"
 )
 
 // Options tune a Store; the zero value is good.
@@ -27,57 +39,142 @@ type Options struct {
 	Wait func(ctx context.Context, d time.Duration) error // default sleeps; an error ends the waiting
 }
 
-// Query asks for the commit of a ref.
-type Query struct {
-	URL        URL
-	Ref        string // branch, tag, full ref, full SHA; empty is the remote's HEAD
-	Credential Credential
-
-	// Want is a commit that the ref is said to have, from a push event. It is a
-	// hint and never trusted: a fetch that lacks it is repeated after 0.1, 0.3, 1
-	// and 3 s, since webhooks outrun read replicas, and then returned as it is.
-	Want string
-
-	// After is a Mark: a fetch that began after it is new enough for the caller.
-	// Zero means that the fetch must begin after this call.
-	After uint64
+func (o Options) withDefaults() Options {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.Timeout = cmp.Or(o.Timeout, 5*time.Minute)
+	o.Stall = cmp.Or(o.Stall, 30*time.Second)
+	o.MaxPack = cmp.Or(o.MaxPack, 1<<30)
+	o.MaxInflate = cmp.Or(o.MaxInflate, 16<<30)
+	o.MaxObjects = cmp.Or(o.MaxObjects, 500_000)
+	o.MaxFile = cmp.Or(o.MaxFile, 10<<20)
+	o.MaxEntries = cmp.Or(o.MaxEntries, 100_000)
+	o.MaxDisk = cmp.Or(o.MaxDisk, 10<<30)
+	o.Cache = cmp.Or(o.Cache, 16<<20)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Wait == nil {
+		o.Wait = sleep
+	}
+	return o
 }
 
-// Commit is what a ref pointed to.
-type Commit struct {
-	SHA      string
-	Ref      string    // full name; empty where a SHA was asked for
-	Began    time.Time // when the fetch began; what was pushed before is in it
-	Sequence uint64    // its place among the fetches and Marks of this Store
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // Store keeps repositories on disk. All methods are safe for concurrent use.
 type Store struct {
-	o Options
+	o       Options
+	slot    *slot
+	client  transport.Transport
+	memory  *memory
+	flights *flights
+
+	mu    sync.Mutex
+	repos map[string]*repository // by token of the URL
 }
 
-// Open prepares a store in dir.
-func Open(dir string, o Options) (*Store, error) { panic("pending") }
+// Open prepares a store in dir, which it makes when needed. Processes that are
+// given the same directory take different parts of it, so that they cannot
+// disturb each other; what an earlier process fetched is used again.
+func Open(dir string, o Options) (*Store, error) {
+	o = o.withDefaults()
+	slot, err := takeSlot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open Git store %s: %w", dir, err)
+	}
+	s := &Store{o: o, slot: slot, client: client(o), memory: newMemory(o.Cache), flights: newFlights(), repos: map[string]*repository{}}
+	entries, err := os.ReadDir(slot.dir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open Git store %s: %w", dir, err), slot.release())
+	}
+	for _, e := range entries {
+		r := newRepository(filepath.Join(slot.dir, e.Name()), s.memory, o)
+		r.size = sizeOf(r.dir)
+		s.repos[e.Name()] = r
+	}
+	return s, nil
+}
 
-// Close ends running fetches. Trees stay readable.
-func (s *Store) Close() error { panic("pending") }
+// Close ends running fetches and lets another process have the directory. Trees
+// stay readable.
+func (s *Store) Close() error {
+	s.flights.close()
+	return s.slot.release()
+}
 
 // Mark is a moment in the life of the Store: a fetch whose Commit has a higher
 // Sequence began after it.
-func (s *Store) Mark() uint64 { panic("pending") }
+func (s *Store) Mark() uint64 { return s.flights.now() }
 
-// Fetch brings the store up to date with the remote and returns where ref is.
-// There is one fetch per repository, ref and credential at a time: callers
-// share it when it began after their Query.After.
-func (s *Store) Fetch(ctx context.Context, q Query) (Commit, error) { panic("pending") }
-
-// Tree is the tree of a commit that a Fetch returned.
-func (s *Store) Tree(ctx context.Context, u URL, sha string) (*Tree, error) { panic("pending") }
-
-// Refs lists the remote's refs by full name, HEAD included, each with its commit.
-func (s *Store) Refs(ctx context.Context, u URL, cred Credential) (map[string]string, error) {
-	panic("pending")
+// Tree is the tree of a commit that a Fetch of the same URL returned. A commit
+// that is not in the store is a transient fault: fetch its ref first.
+func (s *Store) Tree(ctx context.Context, u URL, sha string) (*Tree, error) {
+	if !plumbing.IsHash(sha) {
+		return nil, fault.Refuse(fault.FetchFailed, fault.Place{}, "read tree of %s: %q is no full SHA", u, sha)
+	}
+	commit := plumbing.NewHash(sha)
+	r := s.repository(u)
+	o := r.objectsWith(commit)
+	if o == nil {
+		if err := r.lock(ctx); err != nil {
+			return nil, err
+		}
+		r.load()
+		r.unlock()
+		o = r.objectsWith(commit)
+	}
+	if o == nil {
+		return nil, fault.Retry(fault.FetchFailed, "read tree of %s: commit %s is not in the store; fetch its ref", u, sha)
+	}
+	c, err := o.commit(commit)
+	if err != nil {
+		return nil, fault.As(fault.FetchFailed, fmt.Errorf("read commit %s of %s: %w", sha, u, err))
+	}
+	return &Tree{o: o, root: c.tree, maxFile: s.o.MaxFile, budget: newBudget(s.o.MaxEntries)}, nil
 }
 
-// Tree is a commit's files.
-type Tree struct{ root plumbing.Hash }
+func (s *Store) repository(u URL) *repository {
+	token := event.Token(u.String())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.repos[token]
+	if r == nil {
+		r = newRepository(filepath.Join(s.slot.dir, token), s.memory, s.o)
+		s.repos[token] = r
+	}
+	return r
+}
+
+// makeRoom removes repositories, the least used first, until all fit on the disk.
+func (s *Store) makeRoom(keep *repository) {
+	s.mu.Lock()
+	all := slices.Collect(maps.Values(s.repos))
+	s.mu.Unlock()
+	var total int64
+	used := map[*repository]time.Time{}
+	for _, r := range all {
+		r.mu.Lock()
+		used[r], total = r.used, total+r.size
+		r.mu.Unlock()
+	}
+	slices.SortFunc(all, func(a, b *repository) int { return used[a].Compare(used[b]) })
+	for _, r := range all {
+		size := r.weight()
+		if total <= s.o.MaxDisk {
+			return
+		}
+		if r != keep && size > 0 && r.drop() {
+			s.o.Log.Info("removed least used Git store", slog.String("dir", r.dir), slog.Int64("bytes", size))
+			total -= size
+		}
+	}
+}

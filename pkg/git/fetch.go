@@ -1,0 +1,126 @@
+package git
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/plumb-gitops/plumb/pkg/fault"
+)
+
+// Query asks for the commit of a ref.
+type Query struct {
+	URL        URL
+	Ref        string // branch, tag, full ref, full SHA; empty is the remote's HEAD
+	Credential Credential
+
+	// Want is a commit that the ref is said to have, from a push event. It is a
+	// hint and never trusted: a fetch that lacks it is repeated after 0.1, 0.3, 1
+	// and 3 s, since webhooks outrun read replicas, and then returned as it is.
+	Want string
+
+	// After is a Mark: a fetch that began after it is new enough for the caller.
+	// Zero means that the fetch must begin after this call.
+	After uint64
+}
+
+// Commit is what a ref pointed to.
+type Commit struct {
+	SHA      string
+	Ref      string    // full name; empty where a SHA was asked for
+	Began    time.Time // when the fetch began; what was pushed before is in it
+	Sequence uint64    // its place among the fetches and Marks of this Store
+}
+
+// lag is how long to wait for read replicas of a Git host.
+var lag = []time.Duration{100 * time.Millisecond, 300 * time.Millisecond, time.Second, 3 * time.Second}
+
+// Fetch brings the store up to date with the remote and returns where the ref
+// is. There is one fetch per repository, ref and credential at a time: callers
+// share it when it began after their Query.After. The fetch goes on when a
+// caller's ctx ends, unless it was the last one who waited.
+func (s *Store) Fetch(ctx context.Context, q Query) (Commit, error) {
+	ref, err := checkRef(q.Ref)
+	if err != nil {
+		return Commit{}, err
+	}
+	q.Ref = ref
+	if q.After == 0 {
+		q.After = s.Mark()
+	}
+	for i := 0; ; i++ {
+		c, err := s.shared(ctx, q)
+		if err != nil || i == len(lag) || !plumbing.IsHash(q.Want) || s.contains(q, c) {
+			return c, err
+		}
+		s.o.Log.Debug("ref lacks the announced commit", slog.String("repo", q.URL.Repo()), slog.String("ref", c.Ref),
+			slog.String("sha", c.SHA), slog.String("want", q.Want), slog.Duration("wait", lag[i]))
+		if err := s.o.Wait(ctx, lag[i]); err != nil {
+			return Commit{}, fault.Retry(fault.FetchFailed, "wait for commit %s of %s: %w", q.Want, q.URL, err)
+		}
+		q.After = s.Mark()
+	}
+}
+
+func (s *Store) contains(q Query, c Commit) bool {
+	commit := plumbing.NewHash(c.SHA)
+	o := s.repository(q.URL).objectsWith(commit)
+	if o == nil {
+		return true // replaced meanwhile: another fetch would not tell more
+	}
+	found, err := o.contains(commit, plumbing.NewHash(q.Want))
+	return found || err != nil
+}
+
+func (s *Store) shared(ctx context.Context, q Query) (Commit, error) {
+	key := strings.Join([]string{q.URL.String(), q.Ref, q.Credential.key()}, "\x00")
+	c, err := s.flights.do(ctx, key, q.After, func(ctx context.Context, mark uint64) (Commit, error) {
+		return s.fetch(ctx, q, mark)
+	})
+	return c, fault.As(fault.FetchFailed, err)
+}
+
+func (s *Store) fetch(ctx context.Context, q Query, mark uint64) (Commit, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.o.Timeout, fmt.Errorf("it took longer than %s", s.o.Timeout))
+	defer cancel()
+	c := Commit{Began: s.o.Now(), Sequence: mark}
+	from, err := connect(s.client, q.URL, q.Credential)
+	if err != nil {
+		return Commit{}, err
+	}
+	l, err := from.list(ctx)
+	if err != nil {
+		return Commit{}, err
+	}
+	t, err := l.choose(q.Ref)
+	if err != nil {
+		return Commit{}, fmt.Errorf("fetch %s: %w", q.URL, err)
+	}
+	r := s.repository(q.URL)
+	if err := r.update(ctx, from, l, t); err != nil {
+		return Commit{}, err
+	}
+	s.makeRoom(r)
+	c.SHA, c.Ref = t.commit.String(), t.name
+	return c, nil
+}
+
+// Refs lists the remote's refs by full name, HEAD included, each with its
+// commit. Nothing is stored.
+func (s *Store) Refs(ctx context.Context, u URL, cred Credential) (map[string]string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.o.Timeout, fmt.Errorf("it took longer than %s", s.o.Timeout))
+	defer cancel()
+	from, err := connect(s.client, u, cred)
+	if err != nil {
+		return nil, err
+	}
+	l, err := from.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return l.commits(), nil
+}
