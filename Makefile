@@ -11,7 +11,8 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 LDFLAGS  := -s -w -X github.com/plumb-gitops/plumb/pkg/service.version=$(VERSION)
 SERVICES := $(notdir $(patsubst %/,%,$(dir $(wildcard services/*/main.go))))
 FUZZTIME ?= 20s
-TOOLS    := $(CURDIR)/bin/tools
+# Generators at the versions of proto/tools/go.mod; run in proto/.
+BUF      := $(GO) tool -modfile=tools/go.mod buf
 say       = @printf '\033[1m==> %s\033[0m\n'
 
 # The race detector needs a C compiler. Without one the tests run all the same.
@@ -81,8 +82,7 @@ vet:
 .PHONY: fmt
 fmt: ## Format Go and proto files
 	gofmt -l -w pkg services integration
-	$(MAKE) tools
-	$(TOOLS)/buf format -w proto
+	(cd proto && $(BUF) format -w)
 
 .PHONY: fmt-check
 fmt-check:
@@ -91,25 +91,19 @@ fmt-check:
 	[ -z "$$wrong" ] || { echo "not formatted, run make fmt:"; echo "$$wrong"; exit 1; }
 
 .PHONY: generate
-generate: tools ## Generate the code of proto/ and the Application CRD again
+generate: ## Generate the code of proto/ and the Application CRD again
 	$(say) 'generate: messages and API from proto/'
-	(cd proto && $(TOOLS)/buf lint && $(TOOLS)/buf generate)
+	(cd proto && $(BUF) lint && $(BUF) generate)
 	$(say) 'generate: deep copies and CRD from pkg/app/v1alpha1'
-	PATH="$(TOOLS):$$PATH" $(GO) generate ./pkg/app/v1alpha1
+	$(GO) generate ./pkg/app/v1alpha1
 
 .PHONY: generated
-generated: tools
-	$(say) 'check: generated code is that of proto/'
+generated:
+	$(say) 'check: generated code is that of proto/ (builds buf the first time, about a minute)'
 	fresh=$$(mktemp -d)
 	trap 'rm -rf "$$fresh"' EXIT
-	(cd proto && $(TOOLS)/buf lint && $(TOOLS)/buf generate -o "$$fresh")
+	(cd proto && $(BUF) lint && $(BUF) generate -o "$$fresh")
 	diff -r --exclude='*.proto' --exclude='buf*.yaml' --exclude=tools proto "$$fresh" || { echo 'run make generate'; exit 1; }
-
-# buf and controller-gen at the versions of proto/tools/go.mod.
-.PHONY: tools
-tools:
-	$(say) 'build: buf and controller-gen (about a minute the first time)'
-	$(GO) -C proto/tools build -o $(TOOLS)/ github.com/bufbuild/buf/cmd/buf sigs.k8s.io/controller-tools/cmd/controller-gen
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME each
