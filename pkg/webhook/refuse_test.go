@@ -69,8 +69,17 @@ func oddities() map[string]any {
 	}
 }
 
+// sameShape are the payloads that differ from another one in values only.
+var sameShape = map[string]bool{
+	"github/pull_request-labeled": true, "github/pull_request-closed": true, "github/pull_request-synchronize": true,
+	"github/push-tag": true, "github/push-deleted": true, "bitbucket/pullrequest-fulfilled": true,
+}
+
 func TestEveryFieldMayBeOdd(t *testing.T) {
 	for _, file := range samples(t) {
+		if sameShape[file] {
+			continue
+		}
 		t.Run(file, func(t *testing.T) {
 			q := sample(t, file)
 			var tree any

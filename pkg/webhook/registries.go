@@ -15,10 +15,12 @@ import (
 // Its callback_url is never called.
 func parseDockerHub(p *payload) []proto.Message {
 	var e struct {
-		PushData   struct{ Tag string } `json:"push_data"`
+		PushData struct {
+			Tag string `json:"tag"`
+		} `json:"push_data"`
 		Repository struct {
 			RepoName string `json:"repo_name"`
-		}
+		} `json:"repository"`
 	}
 	p.decode(&e)
 	if e.Repository.RepoName == "" {
@@ -35,7 +37,6 @@ func parseDockerHub(p *payload) []proto.Message {
 // Notifications name no type: the push is the one with updated_tags.
 func parseQuay(p *payload) (images []proto.Message) {
 	var e struct {
-		Name        string
 		DockerURL   string          `json:"docker_url"`
 		UpdatedTags json.RawMessage `json:"updated_tags"`
 	}
@@ -74,17 +75,18 @@ func (p *payload) quayTags(raw json.RawMessage) []string {
 // harborEvent is Harbor's payload in both formats, Default and CloudEvents:
 // https://goharbor.io/docs/latest/working-with-projects/project-configuration/configure-webhooks.
 type harborEvent struct {
-	Type      string
-	ID        string      // CloudEvents only
+	Type      string      `json:"type"`
+	ID        string      `json:"id"` // CloudEvents only
 	EventData *harborData `json:"event_data"`
-	Data      *harborData
+	Data      *harborData `json:"data"`
 }
 
 type harborData struct {
 	Resources []struct {
-		Digest, Tag string
+		Digest      string `json:"digest"`
+		Tag         string `json:"tag"`
 		ResourceURL string `json:"resource_url"`
-	}
+	} `json:"resources"`
 }
 
 func parseHarbor(p *payload) (images []proto.Message) {
@@ -118,16 +120,23 @@ func parseHarbor(p *payload) (images []proto.Message) {
 // distributionEvent is one of the envelope of
 // https://distribution.github.io/distribution/about/notifications/.
 type distributionEvent struct {
-	ID     string
-	Action string
+	ID     string `json:"id"`
+	Action string `json:"action"`
 	Target struct {
-		Digest, Repository, URL, Tag string
-	}
-	Request struct{ Host string }
+		Digest     string `json:"digest"`
+		Repository string `json:"repository"`
+		URL        string `json:"url"`
+		Tag        string `json:"tag"`
+	} `json:"target"`
+	Request struct {
+		Host string `json:"host"`
+	} `json:"request"`
 }
 
 func parseDistribution(p *payload) (images []proto.Message) {
-	var envelope struct{ Events []distributionEvent }
+	var envelope struct {
+		Events []distributionEvent `json:"events"`
+	}
 	p.decode(&envelope)
 	if envelope.Events == nil {
 		p.fail("events", "is missing")
