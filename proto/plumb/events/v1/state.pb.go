@@ -49,11 +49,13 @@ type ApplicationState struct {
 	Suspended bool   `protobuf:"varint,15,opt,name=suspended,proto3" json:"suspended,omitempty"`
 	Attempt   int64  `protobuf:"varint,16,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// waiting, succeeded, failed or superseded.
-	Result        string                 `protobuf:"bytes,17,opt,name=result,proto3" json:"result,omitempty"`
-	Trace         string                 `protobuf:"bytes,18,opt,name=trace,proto3" json:"trace,omitempty"`
-	UpdatedAt     *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	Resources     *Resources             `protobuf:"bytes,21,opt,name=resources,proto3" json:"resources,omitempty"`
+	Result    string                 `protobuf:"bytes,17,opt,name=result,proto3" json:"result,omitempty"`
+	Trace     string                 `protobuf:"bytes,18,opt,name=trace,proto3" json:"trace,omitempty"`
+	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	Resources *Resources             `protobuf:"bytes,21,opt,name=resources,proto3" json:"resources,omitempty"`
+	// Id of the person's request that the newest attempt answers, as AnswerSync gave it.
+	Requested     string `protobuf:"bytes,22,opt,name=requested,proto3" json:"requested,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -233,6 +235,13 @@ func (x *ApplicationState) GetResources() *Resources {
 		return x.Resources
 	}
 	return nil
+}
+
+func (x *ApplicationState) GetRequested() string {
+	if x != nil {
+		return x.Requested
+	}
+	return ""
 }
 
 type Resources struct {
@@ -584,7 +593,7 @@ var File_plumb_events_v1_state_proto protoreflect.FileDescriptor
 
 const file_plumb_events_v1_state_proto_rawDesc = "" +
 	"\n" +
-	"\x1bplumb/events/v1/state.proto\x12\x0fplumb.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x04\n" +
+	"\x1bplumb/events/v1/state.proto\x12\x0fplumb.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x05\n" +
 	"\x10ApplicationState\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -609,7 +618,8 @@ const file_plumb_events_v1_state_proto_rawDesc = "" +
 	"updated_at\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x129\n" +
 	"\n" +
 	"created_at\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x128\n" +
-	"\tresources\x18\x15 \x01(\v2\x1a.plumb.events.v1.ResourcesR\tresources\"y\n" +
+	"\tresources\x18\x15 \x01(\v2\x1a.plumb.events.v1.ResourcesR\tresources\x12\x1c\n" +
+	"\trequested\x18\x16 \x01(\tR\trequested\"y\n" +
 	"\tResources\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x05R\x05total\x12\x18\n" +
 	"\ahealthy\x18\x02 \x01(\x05R\ahealthy\x12 \n" +
