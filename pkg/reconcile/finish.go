@@ -137,7 +137,7 @@ func (f *Finisher) follow(ctx context.Context, key app.Key, number int64, delay 
 
 // settle watches until every object is healthy or degraded, or ctx ends.
 func (f *Finisher) settle(ctx context.Context, a *v1alpha1.Application, reports map[object.ID]health.Report) (health.Summary, error) {
-	client, err := f.r.client(a)
+	client, err := f.r.client(ctx, a)
 	if err != nil {
 		return health.Summary{}, err
 	}

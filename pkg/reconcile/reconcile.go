@@ -84,10 +84,13 @@ func New(p Parts, o Options) *Reconciler {
 // Finisher is what ends the waits of this Reconciler's attempts and of others'.
 func (r *Reconciler) Finisher() *Finisher { return r.finisher }
 
-// client is the cluster as the Application's account.
-func (r *Reconciler) client(a *v1alpha1.Application) (*cluster.Client, error) {
+// client is the cluster as the Application's account, which must exist.
+func (r *Reconciler) client(ctx context.Context, a *v1alpha1.Application) (*cluster.Client, error) {
 	identity, err := catalog.IdentityFor(a, r.o.Worker.Impersonation, r.o.Worker.DefaultServiceAccount)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.catalog.CheckAccount(ctx, identity); err != nil {
 		return nil, err
 	}
 	return r.kube.As(identity), nil

@@ -56,6 +56,14 @@ func (s Sources) Repo(a *v1alpha1.Application) string {
 	return u.Known(s.Git.Aliases)
 }
 
+// Canonical is a repository's own name where the given one is an alias.
+func (s Sources) Canonical(repo string) string {
+	if own, ok := s.Git.Aliases[repo]; ok {
+		return own
+	}
+	return repo
+}
+
 func (s Sources) credential(ctx context.Context, a *v1alpha1.Application, u git.URL) (git.Credential, error) {
 	if a.Spec.Source.SecretRef != nil {
 		c, err := s.Catalog.Credential(ctx, a)

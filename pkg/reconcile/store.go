@@ -164,5 +164,5 @@ func (r *Reconciler) capabilities(ctx context.Context) (render.Capabilities, err
 	if err != nil {
 		return render.Capabilities{}, fault.As(fault.RenderFailed, err)
 	}
-	return render.Capabilities{KubeVersion: c.KubeVersion, APIVersions: c.APIVersions}, nil
+	return render.Capabilities{KubeVersion: c.Version, APIVersions: c.APIVersions}, nil
 }

@@ -73,7 +73,7 @@ func (t *attempt) failed(ctx context.Context, err error, s source, inputs *v1alp
 // source fetches the ref as the Application's account and credentials allow.
 func (t *attempt) source(ctx context.Context, a *v1alpha1.Application) (s source, err error) {
 	err = t.stages.stage(ctx, "fetch", func(ctx context.Context) error {
-		if s.client, err = t.r.client(a); err != nil {
+		if s.client, err = t.r.client(ctx, a); err != nil {
 			return err
 		}
 		query, err := t.r.sources.Query(ctx, a)

@@ -51,7 +51,7 @@ func (t *attempt) teardown(ctx context.Context, a *v1alpha1.Application) error {
 // dismantle returns what is still in the cluster of what is to be pruned.
 func (t *attempt) dismantle(ctx context.Context, a *v1alpha1.Application, owned inventory.Inventory) (inventory.Inventory, error) {
 	policy := a.Spec.DeletionPolicy
-	client, err := t.r.client(a)
+	client, err := t.r.client(ctx, a)
 	if why := t.helpless(ctx, a, err); why != "" {
 		t.r.catalog.Record(a, corev1.EventTypeWarning, "Orphaned", "the objects stay in the cluster: "+why)
 		return inventory.Inventory{}, nil
@@ -72,8 +72,8 @@ func (t *attempt) dismantle(ctx context.Context, a *v1alpha1.Application, owned 
 	return result.Inventory(owned), err
 }
 
-// helpless says why nothing can be deleted as the Application's account: the
-// account or the namespace is gone or going, or the CRD is, and with it all
+// helpless says why nothing can be deleted as the Application's account: it is
+// gone or going (err says so), or the namespace is, or the CRD, and with it all
 // Applications. Then the objects are orphaned; anything else would hold the
 // namespace for ever.
 func (t *attempt) helpless(ctx context.Context, a *v1alpha1.Application, err error) string {
@@ -89,20 +89,7 @@ func (t *attempt) helpless(ctx context.Context, a *v1alpha1.Application, err err
 			return id.Human() + " is being deleted"
 		}
 	}
-	if account := t.account(a); account.Name != "" {
-		if live, err := own.Get(ctx, account, "v1"); err == nil && live == nil {
-			return account.Human() + " is gone"
-		}
-	}
 	return ""
-}
-
-func (t *attempt) account(a *v1alpha1.Application) object.ID {
-	name := a.Spec.ServiceAccountName
-	if name == "" {
-		name = t.r.o.Worker.DefaultServiceAccount
-	}
-	return object.ID{Kind: "ServiceAccount", Namespace: a.Namespace, Name: name}
 }
 
 // stuck tells what keeps an Application from going, and tries again.

@@ -54,7 +54,7 @@ func (q *answers) sync(ctx context.Context, ask *eventsv1.AskSync) *eventsv1.Ans
 		return &eventsv1.AnswerSync{Error: "Application " + key.String() + " is suspended; set spec.suspend to false first", ErrorCode: codeSuspended}
 	}
 	id := q.newID()
-	if err := q.catalog.Annotate(ctx, key, v1alpha1.SyncAnnotation, id); err != nil {
+	if _, err := q.catalog.Annotate(ctx, key, v1alpha1.SyncAnnotation, id); err != nil {
 		return &eventsv1.AnswerSync{Error: err.Error(), ErrorCode: codeInternal}
 	}
 	// The annotation is what counts: when this message is lost, the watch asks again.

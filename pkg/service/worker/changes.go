@@ -36,7 +36,9 @@ type want struct {
 
 // changes asks for the syncs that new, changed and deleted Applications call for.
 type changes struct {
-	catalog  interface{ Get(app.Key) (*v1alpha1.Application, bool) }
+	catalog interface {
+		Get(app.Key) (*v1alpha1.Application, bool)
+	}
 	sources  reconcile.Sources
 	store    *git.Store
 	heads    *reconcile.Heads

@@ -92,25 +92,39 @@ func (r *router) route(ctx context.Context, push *eventsv1.GitPush, cause event.
 // them. One whose source is refused is told so by an attempt of its own.
 func (r *router) groups(ctx context.Context, push *eventsv1.GitPush) []*followed {
 	var groups []*followed
-	index := map[git.Query]*followed{}
+	index := map[access]*followed{}
 	for _, a := range r.catalog.All() {
-		if r.sources.Repo(a) != r.sources.Git.Canonical(push.GetRepo()) || !follows(a.Spec.Source.Ref, push.GetRef()) {
+		if r.sources.Repo(a) != r.sources.Canonical(push.GetRepo()) || !follows(a.Spec.Source.Ref, push.GetRef()) {
 			continue
 		}
-		query, err := r.sources.Query(ctx, a)
-		if err != nil {
-			r.log.WarnContext(ctx, "application not routed", "application", a.Key().String(), "error", err)
-			continue
-		}
-		group, known := index[query]
+		group, known := index[accessOf(a)]
 		if !known {
+			query, err := r.sources.Query(ctx, a)
+			if err != nil {
+				r.log.WarnContext(ctx, "application not routed", "application", a.Key().String(), "error", err)
+				continue
+			}
 			group = &followed{query: query}
-			index[query] = group
+			index[accessOf(a)] = group
 			groups = append(groups, group)
 		}
 		group.applications = append(group.applications, a)
 	}
 	return groups
+}
+
+// access is all that decides what is fetched and with which credential: equal
+// ones share a fetch, and their credential is read once.
+type access struct {
+	repo, ref, namespace, secret string
+}
+
+func accessOf(a *v1alpha1.Application) access {
+	key := access{repo: a.Spec.Source.Repo, ref: a.Spec.Source.Ref, namespace: a.Namespace}
+	if a.Spec.Source.SecretRef != nil {
+		key.secret = a.Spec.Source.SecretRef.Name
+	}
+	return key
 }
 
 // follows says whether a pushed ref may be what an Application's ref names. The

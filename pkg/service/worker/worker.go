@@ -113,4 +113,3 @@ func holder() string {
 	}
 	return fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()[:8])
 }
-
