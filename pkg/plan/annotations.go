@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/object"
 )
@@ -43,12 +41,14 @@ var policies = map[string]policy{
 // checkAnnotations refuses what would be passed over in silence: an annotation of
 // Plumb's that does not exist, and one that does not work yet.
 func checkAnnotations(o object.Object) error {
-	for _, field := range []string{"annotations", "labels"} {
-		if _, _, err := unstructured.NestedStringMap(o.Content(), "metadata", field); err != nil {
-			return refuse(o, "metadata."+field, "must be a map of strings; quote numbers and booleans")
-		}
+	metadata, _ := o.Content()["metadata"].(map[string]any)
+	annotations, ok := stringMap(metadata["annotations"])
+	if !ok {
+		return refuse(o, "metadata.annotations", "must be a map of strings; quote numbers and booleans")
 	}
-	annotations, _, _ := unstructured.NestedStringMap(o.Content(), "metadata", "annotations")
+	if _, ok := stringMap(metadata["labels"]); !ok {
+		return refuse(o, "metadata.labels", "must be a map of strings; quote numbers and booleans")
+	}
 	for _, key := range sortedKeys(annotations) {
 		if !strings.HasPrefix(key, prefix) {
 			continue

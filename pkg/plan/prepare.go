@@ -113,25 +113,39 @@ func fold(o object.Object, u *unstructured.Unstructured) error {
 	if o.GroupVersionKind().GroupKind() != (schema.GroupKind{Kind: "Secret"}) {
 		return nil
 	}
-	plain, found, err := unstructured.NestedStringMap(u.Object, "stringData")
-	if err != nil {
+	plain, ok := stringMap(u.Object["stringData"])
+	if !ok {
 		return refuse(o, "stringData", "every value must be a string")
 	}
-	if !found {
-		return nil
-	}
-	data, _, err := unstructured.NestedStringMap(u.Object, "data")
-	if err != nil {
+	data, ok := stringMap(u.Object["data"])
+	if !ok {
 		return refuse(o, "data", "every value must be a base64 string")
 	}
-	if data == nil {
-		data = make(map[string]string, len(plain))
+	delete(u.Object, "stringData")
+	if len(plain) == 0 {
+		return nil
 	}
 	for key, value := range plain {
 		data[key] = base64.StdEncoding.EncodeToString([]byte(value))
 	}
-	delete(u.Object, "stringData")
 	return unstructured.SetNestedStringMap(u.Object, data, "data")
+}
+
+// stringMap reads a map of strings; null, which templates like to leave behind, is an empty one.
+func stringMap(value any) (map[string]string, bool) {
+	fields, isMap := value.(map[string]any)
+	if value != nil && !isMap {
+		return nil, false
+	}
+	out := make(map[string]string, len(fields))
+	for key, v := range fields {
+		s, isString := v.(string)
+		if !isString {
+			return nil, false
+		}
+		out[key] = s
+	}
+	return out, true
 }
 
 func withNamespace(set object.Set, name string) (object.Set, error) {

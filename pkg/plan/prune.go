@@ -99,8 +99,11 @@ func (p Plan) guarded(in Input) (Plan, error) {
 		}
 	}
 	limit, err := limitOf(in)
-	if err != nil || len(doomed) == 0 {
-		return p, err
+	if err != nil {
+		return Plan{}, err
+	}
+	if len(doomed) == 0 {
+		return p, nil
 	}
 	p.Digest = digest(p, doomed)
 	if in.Application.Annotations[v1alpha1.ConfirmPruneAnnotation] == p.Digest {

@@ -1,0 +1,124 @@
+package plan_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/object"
+	"github.com/plumb-gitops/plumb/pkg/plan"
+)
+
+// Whatever was owned, is rendered, and is found in the cluster: the laws hold.
+func TestLaws(t *testing.T) {
+	for seed := range uint64(3000) {
+		s := random(rand.New(rand.NewPCG(seed, 1)))
+		in := s.input(t)
+		if s.App.CreateNamespace {
+			in.Live[object.ID{Kind: "Namespace", Name: "web"}] = nil
+		}
+		p, err := plan.Decide(in)
+		if err != nil {
+			t.Fatalf("seed %d: %v\n%+v", seed, err, s)
+		}
+		for _, broken := range violations(in, p) {
+			t.Errorf("seed %d: %s\n%s\n%+v", seed, broken, p, s)
+		}
+	}
+}
+
+// random is a case over few names, so that sets overlap. Every object that might
+// have to be read is, but what might be pruned now and then is not.
+func random(r *rand.Rand) scenario {
+	s := scenario{Heal: r.IntN(2) == 0, App: policy{CreateNamespace: r.IntN(3) == 0, Limit: []string{"", "0", "100%", "3"}[r.IntN(4)]}}
+	if r.IntN(4) == 0 {
+		s.App.Prune = new(bool)
+	}
+	for i, name := range []string{"ConfigMap a", "ConfigMap b", "Secret a", "Deployment d", "OldDeployment d", "Namespace n", "PersistentVolumeClaim p"} {
+		rendered := i == 0 || r.IntN(2) == 0
+		if rendered {
+			s.Desired = append(s.Desired, fmt.Sprintf("%s=%d", name, r.IntN(2)+1))
+		}
+		uid := r.IntN(3) + 10*i
+		switch r.IntN(4) {
+		case 0:
+			s.Inventory = append(s.Inventory, name)
+		case 1:
+			s.Inventory = append(s.Inventory, fmt.Sprintf("%s uid:%d", name, uid))
+		case 2:
+			s.Inventory = append(s.Inventory, fmt.Sprintf("%s=1 uid:%d", name, uid))
+		}
+		live := []string{"", " ours", " owner:team/old", " ours prune:disabled", " ours prune:confirm", " ours deleting"}[r.IntN(6)]
+		switch {
+		case r.IntN(4) == 0:
+			s.Live = append(s.Live, name+" absent")
+		case rendered || r.IntN(5) > 0:
+			s.Live = append(s.Live, fmt.Sprintf("%s=%d uid:%d%s", name, r.IntN(2)+1, r.IntN(3)+10*i, live))
+		}
+	}
+	return s
+}
+
+// violations are the laws of invariants 4 and 5 that the plan breaks.
+func violations(in plan.Input, p plan.Plan) (broken []string) {
+	say := func(format string, args ...any) { broken = append(broken, fmt.Sprintf(format, args...)) }
+	seen := map[object.ID]int{}
+	uids := map[string]bool{}
+	for _, s := range p.Stages {
+		for _, a := range s.Actions {
+			seen[a.ID]++
+			if a.Live != nil {
+				uids[string(a.Live.GetUID())] = true
+			}
+			if a.Verb == plan.Prune || a.Verb == plan.Keep || a.Verb == plan.Forget {
+				say("%s is rendered, and the plan would %s it", a.ID, a.Verb)
+			}
+		}
+	}
+	for _, a := range p.Prune {
+		seen[a.ID]++
+		entry, owned := in.Inventory.Get(a.ID)
+		if _, rendered := in.Desired.Get(a.ID); rendered || !owned {
+			say("%s is rendered or not owned, and stands in the prune", a.ID)
+		}
+		if a.Verb != plan.Prune {
+			continue
+		}
+		live := in.Live[a.ID]
+		switch {
+		case live == nil:
+			say("%s was not seen, and would be pruned", a.ID)
+		case string(live.GetUID()) != a.UID || entry.UID != "" && entry.UID != a.UID:
+			say("%s has another uid, and would be pruned", a.ID)
+		case live.GetAnnotations()[v1alpha1.OwnerAnnotation] != "team/web":
+			say("%s does not bear our mark, and would be pruned", a.ID)
+		case live.GetAnnotations()["plumb.dev/prune"] == "disabled", in.Application.Spec.Sync.Prune != nil:
+			say("%s must not be pruned", a.ID)
+		case uids[a.UID]:
+			say("%s is rendered by another name, and would be pruned", a.ID)
+		case a.ID.Kind == "Namespace" && p.Blocked == "":
+			say("%s would be pruned without a question", a.ID)
+		}
+	}
+	for _, o := range in.Desired.All() {
+		if seen[o.ID()] != 1 {
+			say("%s is rendered, and stands %d times in the plan", o.ID(), seen[o.ID()])
+		}
+	}
+	claimed := p.Claim(in.Inventory)
+	for _, e := range in.Inventory.Entries() {
+		if now, kept := claimed.Get(e.ID); !kept || now.UID != e.UID {
+			say("the claim loses %s", e.ID)
+		}
+		if seen[e.ID] != 1 {
+			say("%s is owned, and stands %d times in the plan", e.ID, seen[e.ID])
+		}
+	}
+	for _, a := range p.Actions() {
+		if _, is := claimed.Get(a.ID); a.Verb.Applies() && a.Owned() != is {
+			say("%s is about to be applied, claimed: %v", a.ID, is)
+		}
+	}
+	return broken
+}
