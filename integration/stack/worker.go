@@ -1,0 +1,172 @@
+package stack
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/plumb-gitops/plumb/pkg/bus"
+	"github.com/plumb-gitops/plumb/pkg/catalog"
+	"github.com/plumb-gitops/plumb/pkg/cluster"
+	"github.com/plumb-gitops/plumb/pkg/failpoint"
+	"github.com/plumb-gitops/plumb/pkg/git"
+	"github.com/plumb-gitops/plumb/pkg/render"
+	"github.com/plumb-gitops/plumb/pkg/service"
+	"github.com/plumb-gitops/plumb/pkg/service/worker"
+)
+
+// Work runs a worker in this process, under the race detector with the test,
+// until the test ends or stop is called.
+func (s *Stack) Work(t testing.TB) (stop func()) {
+	t.Helper()
+	c := s.Config(t)
+	log := s.log.With("worker", filepath.Base(c.NATS.DataDir))
+	b, err := bus.Open(t.Context(), bus.Options{URL: s.NATS.URL(), Cluster: s.Cluster, Service: "worker", Log: log})
+	must(t, err)
+	kube, err := cluster.Open(cluster.Options{Kubeconfig: c.Kubernetes.Kubeconfig, UserAgent: "plumb-worker", Log: log})
+	must(t, err)
+	store, err := git.Open(filepath.Join(c.NATS.DataDir, "git"), git.Options{Log: log})
+	must(t, err)
+	renderer := render.New(render.Options{})
+	parts := worker.New(c, worker.Parts{
+		Bus: b, Cluster: kube, Catalog: catalog.New(kube, catalog.Options{Log: log}), Store: store, Renderer: renderer,
+	}, log)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- service.Run(ctx, log, service.ShutdownLimit, parts...) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("worker: %v", err)
+		}
+		renderer.Close()
+		must(t, store.Close())
+		b.Close()
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// Process is a worker in a process of its own.
+type Process struct {
+	cmd     *exec.Cmd
+	reached string // file that a failpoint leaves
+	release string // file that ends a hold
+	ended   chan struct{}
+}
+
+// Options of a worker process.
+type Options struct {
+	Failpoint failpoint.Point
+	Action    string // kill, hold or error; with ":<count>" the count-th time
+}
+
+// Start starts a worker process that has failpoints.
+func (s *Stack) Start(t testing.TB, o Options) *Process {
+	t.Helper()
+	dir := t.TempDir()
+	p := &Process{reached: filepath.Join(dir, "reached"), release: filepath.Join(dir, "release"), ended: make(chan struct{})}
+	p.cmd = exec.Command(workerBinary(t), "--config", s.configFile(t, dir), "--log-level", "debug")
+	p.cmd.Env = append(os.Environ(), "PLUMB_FAILPOINT_REACHED="+p.reached, "PLUMB_FAILPOINT_RELEASE="+p.release)
+	if o.Failpoint != "" {
+		p.cmd.Env = append(p.cmd.Env, fmt.Sprintf("PLUMB_FAILPOINT=%s=%s", o.Failpoint, o.Action))
+	}
+	p.cmd.Stderr = s.logs
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	must(t, p.cmd.Start())
+	go func() {
+		defer close(p.ended)
+		_ = p.cmd.Wait()
+	}()
+	t.Cleanup(p.Kill)
+	return p
+}
+
+// Kill ends the process at once and returns when it is gone.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.ended
+}
+
+// Ended is closed when the process is gone.
+func (p *Process) Ended() <-chan struct{} { return p.ended }
+
+// Reached says whether the failpoint was reached.
+func (p *Process) Reached() bool {
+	_, err := os.Stat(p.reached)
+	return err == nil
+}
+
+// Release ends a hold.
+func (p *Process) Release(t testing.TB) {
+	t.Helper()
+	must(t, os.WriteFile(p.release, nil, 0o600))
+}
+
+// AwaitReached waits until the failpoint is reached.
+func (s *Stack) AwaitReached(t testing.TB, p *Process) {
+	t.Helper()
+	s.Eventually(t, "the failpoint is reached", func() error {
+		if !p.Reached() {
+			return fmt.Errorf("it is not")
+		}
+		return nil
+	})
+}
+
+// AwaitEnd waits until the process is gone.
+func (s *Stack) AwaitEnd(t testing.TB, p *Process) {
+	t.Helper()
+	select {
+	case <-p.Ended():
+	case <-time.After(Patience):
+		t.Fatalf("the worker still runs after %s\nlogs: %s", Patience, s.logs.tail())
+	}
+}
+
+func (s *Stack) configFile(t testing.TB, dir string) string {
+	t.Helper()
+	file := filepath.Join(dir, "plumb.yaml")
+	text := fmt.Sprintf(`cluster: %s
+kubernetes: {kubeconfig: %s}
+nats: {url: %q, dataDir: %s}
+admin: {listen: "127.0.0.1:0"}
+git: {insecureHosts: [127.0.0.1]}
+`, s.Cluster, s.Kube.Kubeconfig(), s.NATS.URL(), filepath.Join(dir, "data"))
+	must(t, os.WriteFile(file, []byte(text), 0o600))
+	return file
+}
+
+var built struct {
+	once sync.Once
+	file string
+	err  error
+}
+
+// workerBinary builds the worker with failpoints, once for a test binary.
+func workerBinary(t testing.TB) string {
+	t.Helper()
+	built.once.Do(func() {
+		dir, err := os.MkdirTemp("", "plumb-worker-*")
+		if err != nil {
+			built.err = err
+			return
+		}
+		built.file = filepath.Join(dir, "worker")
+		var out bytes.Buffer
+		cmd := exec.Command("go", "build", "-tags", "failpoints", "-o", built.file, "github.com/plumb-gitops/plumb/services/worker")
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Run(); err != nil {
+			built.err = fmt.Errorf("build the worker: %w\n%s", err, out.String())
+		}
+	})
+	must(t, built.err)
+	return built.file
+}
