@@ -66,7 +66,10 @@ func (r *run) parse(parser *manifest.Parser, file, text string) ([]object.Object
 		if err != nil {
 			return nil, rendered(err)
 		}
-		out = append(out, objects...)
+		for _, o := range objects {
+			o.Line = 0 // of the output, not of the template
+			out = append(out, o)
+		}
 	}
 	return out, nil
 }
@@ -144,7 +147,7 @@ func encode(objects []object.Object) ([]manifest.Rendered, error) {
 }
 
 // location is how Helm and text/template name a line: chart/templates/x.yaml:3:14.
-var location = regexp.MustCompile(`([^\s()"<>]+/[^\s()"<>:]+):(\d+)(?::\d+)?`)
+var location = regexp.MustCompile(`(?:template: |execution error at \()?([^\s()"<>]+/[^\s()"<>:]+):(\d+)(?::\d+)?\)?:? ?`)
 
 // explain places an error of the engine at the first template it names.
 func (r *run) explain(c *chart.Chart, err error) error {
@@ -153,7 +156,7 @@ func (r *run) explain(c *chart.Chart, err error) error {
 	if m := location.FindStringSubmatchIndex(message); m != nil {
 		place.File = r.sourceOf(c, message[m[2]:m[3]])
 		place.Line, _ = strconv.Atoi(message[m[4]:m[5]])
-		message = strings.Trim(message[:m[0]]+message[m[1]:], " :")
+		message = message[:m[0]] + message[m[1]:]
 	}
 	return r.refuse(place, "render template: %s", message)
 }

@@ -35,7 +35,7 @@ func (p *Parser) parseJSON(file string, data []byte) ([]object.Object, error) {
 	for {
 		r.items = nil
 		v, line, err := r.value()
-		if errors.Is(err, io.EOF) && r.depth == 0 {
+		if errors.Is(err, io.EOF) {
 			return out, nil
 		}
 		if err != nil {
@@ -60,12 +60,22 @@ func (r *reader) explain(err error) error {
 	}
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
-		return refuse(fault.Place{File: r.file, Line: r.lineAt(int(syntax.Offset) - 1)}, "parse JSON: %w", err)
+		return refuse(fault.Place{File: r.file, Line: r.line()}, "parse JSON: %w", err)
 	}
 	return refuse(fault.Place{File: r.file, Line: r.lineAt(len(r.data))}, "parse JSON: the file ends too early")
 }
 
-// line is where the token read last ends; tokens of JSON do not span lines.
+// token is the next token, and an early end of the file an error.
+func (r *reader) token() (json.Token, error) {
+	token, err := r.decoder.Token()
+	if errors.Is(err, io.EOF) && r.depth > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return token, err
+}
+
+// line is where the token read last ends, or what cannot be read begins; tokens of
+// JSON do not span lines.
 func (r *reader) line() int { return r.lineAt(int(r.decoder.InputOffset())) }
 
 func (r *reader) lineAt(offset int) int {
@@ -79,7 +89,7 @@ func (r *reader) lineAt(offset int) int {
 }
 
 func (r *reader) value() (any, int, error) {
-	token, err := r.decoder.Token()
+	token, err := r.token()
 	if err != nil {
 		return nil, 0, err
 	}
@@ -106,7 +116,7 @@ func (r *reader) compound(open json.Delim) (any, error) {
 	}
 	out := map[string]any{}
 	for r.decoder.More() {
-		token, err := r.decoder.Token()
+		token, err := r.token()
 		if err != nil {
 			return nil, err
 		}
@@ -121,7 +131,7 @@ func (r *reader) compound(open json.Delim) (any, error) {
 			return nil, err
 		}
 	}
-	_, err := r.decoder.Token()
+	_, err := r.token()
 	return out, err
 }
 
@@ -138,7 +148,7 @@ func (r *reader) array() (any, error) {
 		}
 		out = append(out, v)
 	}
-	_, err := r.decoder.Token()
+	_, err := r.token()
 	return out, err
 }
 

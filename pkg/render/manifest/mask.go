@@ -12,7 +12,8 @@ const (
 
 // Mask takes values out of an error message of a library that quotes its input.
 // Quoted values go whatever their length, others from six characters on: shorter
-// ones are words of the message itself. The result is cut at 2 kB.
+// ones are words of the message itself. What is over 2 kB goes from
+// the middle: the cause of a chain of errors stands at its end.
 func Mask(message string, values []string) string {
 	values = slices.Clone(values)
 	slices.SortFunc(values, func(a, b string) int { return len(b) - len(a) })
@@ -28,7 +29,8 @@ func Mask(message string, values []string) string {
 		}
 	}
 	if len(message) > maxMessage {
-		message = strings.ToValidUTF8(message[:maxMessage], "") + "…"
+		half := maxMessage / 2
+		message = strings.ToValidUTF8(message[:half]+" … "+message[len(message)-half:], "")
 	}
 	return message
 }

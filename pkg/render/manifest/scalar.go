@@ -19,6 +19,9 @@ var booleans = map[string]bool{
 
 // scalar returns nil, a bool, an int64, a float64 or a string.
 func scalar(n *yaml.Node) (any, error) {
+	if n.Tag == "!" { // YAML 6.9.1: not to be resolved
+		return n.Value, nil
+	}
 	switch n.ShortTag() {
 	case "!!null":
 		return nil, nil

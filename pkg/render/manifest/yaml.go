@@ -101,22 +101,28 @@ func weigh(place fault.Place, text []byte) error {
 	return nil
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
+var (
+	yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
+	// fromZero are the errors whose lines the library counts from zero.
+	fromZero = regexp.MustCompile(`^did not find expected (<|node content|'-' indicator|key|',')`)
+	quoted   = regexp.MustCompile("'[^']*'|\"[^\"]*\"|`[^`]*`")
+)
 
 // syntax gives a parser's error its place. Quoted parts may be values and go.
 func syntax(file string, before int, err error) error {
 	m := yamlLine.FindStringSubmatch(strings.ReplaceAll(err.Error(), "\n", " "))
-	place, message := fault.Place{File: file}, "not YAML"
+	place, message := fault.Place{File: file, Line: before + 1}, "not YAML"
 	if m != nil {
 		if n, err := strconv.Atoi(m[1]); err == nil {
 			place.Line = before + n
+		}
+		if fromZero.MatchString(m[2]) {
+			place.Line++
 		}
 		message = quoted.ReplaceAllString(m[2], "…")
 	}
 	return refuse(place, "parse YAML: %s", message)
 }
-
-var quoted = regexp.MustCompile("'[^']*'|\"[^\"]*\"|`[^`]*`")
 
 func (p *Parser) document(file string, before int, node *yaml.Node) ([]object.Object, error) {
 	if node.Kind == yaml.DocumentNode && len(node.Content) > 0 {
