@@ -25,6 +25,8 @@ type Program struct {
 	Name string
 	// Sections of the configuration whose files must be there, beside nats.
 	Sections []string
+	// OwnNATS says that the program brings a server when nats.url is empty.
+	OwnNATS bool
 	// Build makes the parts. What it opened it adds to Built.Close, also when it
 	// returns an error.
 	Build func(ctx context.Context, env Env) (Built, error)
@@ -95,6 +97,9 @@ func (p Program) Start(ctx context.Context, o Options, getenv func(string) strin
 	c, err := config.Load(o.ConfigFile, append([]string{"nats"}, p.Sections...)...)
 	if err != nil {
 		return err
+	}
+	if c.NATS.URL == "" && !p.OwnNATS {
+		return fmt.Errorf("%s: nats.url: is empty; name the NATS server, only plumb up brings its own", o.ConfigFile)
 	}
 	endTraces, err := telemetry.Tracing(ctx, "plumb-"+p.Name, Version(), getenv, log)
 	if err != nil {

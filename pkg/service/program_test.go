@@ -30,7 +30,7 @@ func TestMainTellsBadCallsFromFailures(t *testing.T) {
 	fails := service.Program{Name: "worker", Build: func(context.Context, service.Env) (service.Built, error) {
 		return service.Built{}, errors.New("open bus: refused")
 	}}
-	good := file(t, "admin: {listen: '127.0.0.1:0'}")
+	good := file(t, "admin: {listen: '127.0.0.1:0'}\nnats: {url: 'nats://127.0.0.1:1'}")
 	for sentence, c := range map[string]struct {
 		args []string
 		code int
@@ -42,6 +42,7 @@ func TestMainTellsBadCallsFromFailures(t *testing.T) {
 		"version":                {[]string{"--version"}, 0, "worker "},
 		"a file that is missing": {[]string{"--config", "/none/plumb.yaml"}, 1, "worker: read configuration: open /none/plumb.yaml: no such file"},
 		"a bad key":              {[]string{"--config", file(t, "a: 1\n")}, 1, "plumb.yaml:1: a: unknown key"},
+		"no NATS server":         {[]string{"--config", file(t, "cluster: a\n")}, 1, "plumb.yaml: nats.url: is empty; name the NATS server"},
 		"a bad log level":        {[]string{"--config", good, "--log-level", "loud"}, 1, `log level "loud" is not known`},
 		"a part that won't open": {[]string{"--config", good}, 1, "worker: open bus: refused"},
 	} {
@@ -76,7 +77,7 @@ func TestMainRunsUntilTheSignal(t *testing.T) {
 		}, nil
 	}}
 	var out bytes.Buffer
-	code := service.Main(p, []string{"--config", file(t, "admin: {listen: '127.0.0.1:0'}")}, none, &out, &out)
+	code := service.Main(p, []string{"--config", file(t, "admin: {listen: '127.0.0.1:0'}\nnats: {url: 'nats://127.0.0.1:1'}")}, none, &out, &out)
 	if got := fmt.Sprint(code, order); got != "0 [part store bus]" {
 		t.Errorf("got %s\n%s", got, out.String())
 	}
@@ -107,7 +108,7 @@ func TestStartServesReadiness(t *testing.T) {
 			return nil
 		}}}, Checks: []service.Check{{Name: "bus", Ready: func(context.Context) error { return errors.New("away") }}}}, nil
 	}}
-	o := service.Options{ConfigFile: file(t, "admin: {listen: '"+address+"'}"), LogFormat: "text", LogLevel: "info"}
+	o := service.Options{ConfigFile: file(t, "admin: {listen: '"+address+"'}\nnats: {url: 'nats://127.0.0.1:1'}"), LogFormat: "text", LogLevel: "info"}
 	if err := p.Start(ctx, o, none, new(bytes.Buffer)); err != nil {
 		t.Error(err)
 	}

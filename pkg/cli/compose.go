@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
+
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/bus"
+	"github.com/plumb-gitops/plumb/pkg/bus/embedded"
+	"github.com/plumb-gitops/plumb/pkg/catalog"
+	"github.com/plumb-gitops/plumb/pkg/cluster"
+	"github.com/plumb-gitops/plumb/pkg/git"
+	"github.com/plumb-gitops/plumb/pkg/object"
+	"github.com/plumb-gitops/plumb/pkg/render"
+	"github.com/plumb-gitops/plumb/pkg/service"
+	"github.com/plumb-gitops/plumb/pkg/service/dashboard"
+	"github.com/plumb-gitops/plumb/pkg/service/receiver"
+	"github.com/plumb-gitops/plumb/pkg/service/worker"
+)
+
+// everything is all services as one program: one connection to NATS, one
+// catalog, one Git store.
+func everything() service.Program {
+	return service.Program{
+		Name: "plumb", OwnNATS: true,
+		Sections: []string{"kubernetes", "git", "receiver", "worker", "driftScanner", "committer", "alerter", "dashboard"},
+		Build:    build,
+	}
+}
+
+// shared is what the services of one process have in common.
+type shared struct {
+	bus     *bus.Bus
+	cluster *cluster.Cluster
+	catalog *catalog.Catalog
+	store   *git.Store
+}
+
+func build(ctx context.Context, env service.Env) (built service.Built, err error) {
+	var s shared
+	if s.bus, err = openBus(ctx, env, &built); err != nil {
+		return built, err
+	}
+	s.cluster, err = cluster.Open(cluster.Options{Kubeconfig: env.Config.Kubernetes.Kubeconfig, Log: env.Log})
+	if err != nil {
+		return built, err
+	}
+	if err := installCRD(ctx, s.cluster.As(cluster.Identity{})); err != nil {
+		return built, err
+	}
+	s.catalog = catalog.New(s.cluster, catalog.Options{Log: env.Log})
+	s.store, err = git.Open(filepath.Join(env.Config.NATS.DataDir, "git"), git.Options{Log: env.Log})
+	if err != nil {
+		return built, fmt.Errorf("open the Git store: %w", err)
+	}
+	built.Close = append(built.Close, func() { _ = s.store.Close() })
+	built.Checks = []service.Check{
+		{Name: "nats", Ready: func(context.Context) error { return s.bus.Connected() }},
+		{Name: "catalog", Ready: s.listed},
+	}
+	return built, s.services(env, &built)
+}
+
+// services adds the parts of every service.
+func (s shared) services(env service.Env, built *service.Built) error {
+	c := env.Config
+	r, err := receiver.New(c.Receiver, s.bus, receiver.Options{
+		Cluster: c.Cluster, Log: env.Log.With("part", "receiver"), Registerer: env.Metrics,
+	})
+	if err != nil {
+		return err
+	}
+	d, err := dashboard.New(c.Dashboard, s.bus, c.NATS.DataDir, dashboard.Options{Log: env.Log.With("part", "dashboard")})
+	if err != nil {
+		return err
+	}
+	renderer := render.New(render.Options{})
+	built.Close = append(built.Close, renderer.Close)
+	built.Parts = append(built.Parts,
+		service.Part{Name: "receiver", Run: r.Run},
+		service.Part{Name: "dashboard", Run: d.Run},
+	)
+	built.Parts = append(built.Parts, worker.New(c, worker.Parts{
+		Bus: s.bus, Cluster: s.cluster, Catalog: s.catalog, Store: s.store, Renderer: renderer,
+	}, env.Log.With("part", "worker"))...)
+	return nil
+}
+
+func (s shared) listed(context.Context) error {
+	select {
+	case <-s.catalog.Synced():
+		return nil
+	default:
+		return fmt.Errorf("the Applications of the cluster have not been listed yet")
+	}
+}
+
+// openBus connects, to a server in this process when none is configured. That
+// one is ours alone, so its streams are brought up to date.
+func openBus(ctx context.Context, env service.Env, built *service.Built) (*bus.Bus, error) {
+	c := env.Config.NATS
+	o := bus.Options{URL: c.URL, CredentialsFile: c.CredentialsFile, Cluster: env.Config.Cluster, Replicas: c.Replicas, Log: env.Log}
+	if c.URL == "" {
+		server, err := embedded.Start(filepath.Join(c.DataDir, "nats"), embedded.Options{Log: env.Log})
+		if err != nil {
+			return nil, err
+		}
+		built.Close = append(built.Close, server.Stop)
+		o.InProcess, o.Replicas = server, 1
+	}
+	b, err := bus.Open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	built.Close = append(built.Close, b.Close)
+	if c.URL == "" {
+		_, err = b.Apply(ctx)
+	}
+	return b, err
+}
+
+// crdLimit is how long the API server may take to serve the Application API.
+const crdLimit = 30 * time.Second
+
+// installCRD installs or upgrades the CRD, and returns once it is served.
+func installCRD(ctx context.Context, kube *cluster.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, crdLimit)
+	defer cancel()
+	crd := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal(v1alpha1.CRD(), &crd.Object); err != nil {
+		return fmt.Errorf("read the CRD: %w", err)
+	}
+	if _, err := kube.Apply(ctx, object.New(crd, "", 0), cluster.ApplyOptions{}); err != nil {
+		return fmt.Errorf("install the CRD: %w", err)
+	}
+	return established(ctx, kube, crd.GetName())
+}
+
+func established(ctx context.Context, kube *cluster.Client, name string) error {
+	watching, enough := context.WithCancel(ctx)
+	defer enough()
+	served := false
+	err := kube.Watch(watching, cluster.Selection{
+		GroupVersionKind: schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"},
+		Name:             name,
+	}, func(e cluster.WatchEvent) {
+		if served = served || isEstablished(e.Object); served {
+			enough()
+		}
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("install the CRD: %w", err)
+	case !served:
+		return fmt.Errorf("install the CRD: the API server does not serve %s after %s", name, crdLimit)
+	}
+	return nil
+}
+
+func isEstablished(crd *unstructured.Unstructured) bool {
+	conditions, _, _ := unstructured.NestedSlice(crd.Object, "status", "conditions")
+	for _, c := range conditions {
+		if c, ok := c.(map[string]any); ok && c["type"] == "Established" && c["status"] == "True" {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,188 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/config"
+	"github.com/plumb-gitops/plumb/pkg/git"
+	"github.com/plumb-gitops/plumb/pkg/object"
+	"github.com/plumb-gitops/plumb/pkg/plan"
+	"github.com/plumb-gitops/plumb/pkg/render"
+)
+
+// maxApplication is the largest file with an Application in bytes.
+const maxApplication = 1 << 20
+
+func newRender(Env) *cobra.Command {
+	var file, dir, configFile string
+	var timeout time.Duration
+	c := &cobra.Command{
+		Use:   "render -f app.yaml [--dir TREE]",
+		Short: "Print what would be applied, as YAML, without a cluster",
+		Long: `Render the source of an Application as the worker does, under the same limits,
+and print the objects as they would be applied, in the order of the render.
+
+With --dir the tree on disk is rendered, as if it were the root of the repository.
+Without it the repository is fetched, with the git section of --config when it
+is given. Kinds that are neither built in nor defined in the tree are taken as
+namespaced.`,
+		Example: `  plumb render -f app.yaml --dir ~/config
+  plumb render -f app.yaml --dir . | kubectl diff -f -
+  plumb render -f app.yaml --config plumb.yaml      # fetches spec.source.repo`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			a, err := readApplication(file, c.InOrStdin())
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(c.Context(), timeout)
+			defer cancel()
+			tree, done, err := treeOf(ctx, a, dir, configFile)
+			if err != nil {
+				return err
+			}
+			defer done()
+			set, err := rendered(ctx, a, tree, c.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return printSet(c.OutOrStdout(), set)
+		},
+	}
+	c.Flags().StringVarP(&file, "filename", "f", "", "`file` with the Application; - reads standard input")
+	c.Flags().StringVar(&dir, "dir", "", "`directory` to render instead of spec.source.repo")
+	c.Flags().StringVar(&configFile, "config", "", "configuration `file` whose git section is used to fetch")
+	c.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long fetching and rendering may take")
+	c.MarkFlagsMutuallyExclusive("dir", "config")
+	return c
+}
+
+func readApplication(file string, stdin io.Reader) (*v1alpha1.Application, error) {
+	if file == "" {
+		return nil, fmt.Errorf("name the file of an Application with -f; %w", errUsage)
+	}
+	in := stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, fmt.Errorf("read Application: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	raw, err := io.ReadAll(io.LimitReader(in, maxApplication))
+	if err != nil {
+		return nil, fmt.Errorf("read Application: %w", err)
+	}
+	a := &v1alpha1.Application{}
+	if err := yaml.UnmarshalStrict(raw, a); err != nil {
+		return nil, fmt.Errorf("read Application: %s: %w", file, err)
+	}
+	if a.GroupVersionKind() != v1alpha1.GroupVersionKind || a.Name == "" {
+		return nil, fmt.Errorf("read Application: %s: want apiVersion %s/%s, kind Application and a metadata.name", file, v1alpha1.Group, v1alpha1.Version)
+	}
+	if a.Namespace == "" {
+		a.Namespace = "default"
+	}
+	return a, nil
+}
+
+// treeOf opens the directory, or fetches the repository into one of its own.
+func treeOf(ctx context.Context, a *v1alpha1.Application, dir, configFile string) (tree render.Tree, done func(), err error) {
+	if dir != "" {
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			return nil, nil, fmt.Errorf("open tree: %w", err)
+		}
+		// os.Root follows no link out of the directory, and its FS is documented to have these methods.
+		return root.FS().(render.Tree), func() { _ = root.Close() }, nil
+	}
+	c := config.Default()
+	if configFile != "" {
+		if c, err = config.Load(configFile, "git"); err != nil {
+			return nil, nil, err
+		}
+	}
+	return fetched(ctx, a, c.Git)
+}
+
+func fetched(ctx context.Context, a *v1alpha1.Application, c config.Git) (_ render.Tree, done func(), err error) {
+	u, err := git.ParseURL(a.Spec.Source.Repo, c.InsecureHosts)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read spec.source.repo: %w", err)
+	}
+	credential, err := credentialFor(c, u, a.Namespace)
+	if err != nil {
+		return nil, nil, err
+	}
+	dir, err := os.MkdirTemp("", "plumb-render-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("fetch: %w", err)
+	}
+	remove := func() { _ = os.RemoveAll(dir) }
+	store, err := git.Open(dir, git.Options{})
+	if err != nil {
+		remove()
+		return nil, nil, fmt.Errorf("fetch: %w", err)
+	}
+	done = func() { _ = store.Close(); remove() }
+	commit, err := store.Fetch(ctx, git.Query{URL: u, Ref: a.Spec.Source.Ref, Credential: credential})
+	if err == nil {
+		tree, err := store.Tree(ctx, u, commit.SHA)
+		if err == nil {
+			return tree, done, nil
+		}
+	}
+	done()
+	return nil, nil, err
+}
+
+func credentialFor(c config.Git, u git.URL, namespace string) (git.Credential, error) {
+	found, ok := c.Credential(u.String(), namespace)
+	if !ok {
+		return git.Credential{}, nil
+	}
+	read := func(file string) (string, error) {
+		content, err := os.ReadFile(file)
+		return string(content), err
+	}
+	if found.BearerTokenFile != "" {
+		token, err := read(found.BearerTokenFile)
+		return git.Bearer(token), err
+	}
+	username, err := read(found.UsernameFile)
+	password, err2 := read(found.PasswordFile)
+	return git.Basic(username, password), errors.Join(err, err2)
+}
+
+func rendered(ctx context.Context, a *v1alpha1.Application, tree render.Tree, notes io.Writer) (object.Set, error) {
+	r := render.New(render.Options{})
+	defer r.Close()
+	result, err := r.Render(ctx, render.Request{Tree: tree, Source: a.Spec.Source, Name: a.Name, Namespace: a.TargetNamespace()})
+	if err != nil {
+		return object.Set{}, err
+	}
+	return plan.Prepare(result.Objects, a, scopes(notes))
+}
+
+func printSet(w io.Writer, set object.Set) error {
+	for _, o := range set.All() {
+		text, err := yaml.Marshal(o.Content())
+		if err != nil {
+			return fmt.Errorf("print %s: %w", o.ID().Human(), err)
+		}
+		if _, err := fmt.Fprintf(w, "---\n# %s\n%s", cell(o.Place().String()), text); err != nil {
+			return err
+		}
+	}
+	return nil
+}

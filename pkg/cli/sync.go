@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"github.com/plumb-gitops/plumb/pkg/app"
+	apiv1 "github.com/plumb-gitops/plumb/proto/plumb/api/v1"
+	"github.com/plumb-gitops/plumb/proto/plumb/api/v1/apiv1connect"
+	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
+)
+
+func newSync(env Env) *cobra.Command {
+	var a api
+	var s selection
+	var timeout time.Duration
+	var noWait bool
+	c := &cobra.Command{
+		Use:   "sync <namespace>/<name>",
+		Short: "Sync an Application now and wait for the end",
+		Long: `Ask the worker of the Application's cluster for an attempt at the newest commit,
+also when nothing seems to have changed, and wait until it is live and healthy.
+The exit code is 0 when it is, 1 when it failed or did not end in time.`,
+		Example: `  plumb sync team-a/web
+  plumb sync team-a/web --cluster prod --timeout 15m
+  plumb sync team-a/web --no-wait`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			key, err := s.key(args[0])
+			if err != nil {
+				return err
+			}
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeoutCause(c.Context(), timeout, fmt.Errorf("not done after %s; it goes on without this command", timeout))
+			defer cancel()
+			w := &waiting{api: &a, client: client, key: key, cluster: s.cluster, out: c.OutOrStdout(), poll: time.Second}
+			return a.explained(w.run(ctx, noWait))
+		},
+	}
+	a.flags(c, env.Getenv)
+	s.flags(c)
+	c.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "how long to wait")
+	c.Flags().BoolVar(&noWait, "no-wait", false, "only ask")
+	return c
+}
+
+// waiting follows one request to its end. Facts are shown as they come; what
+// decides is the state, in which the worker echoes the request's id.
+type waiting struct {
+	api     *api
+	client  apiv1connect.PlumbServiceClient
+	key     app.Key
+	cluster string
+	out     io.Writer
+	poll    time.Duration
+}
+
+func (w *waiting) run(ctx context.Context, noWait bool) error {
+	progress, cancel := context.WithCancel(ctx)
+	defer cancel()
+	facts := make(chan *apiv1.Event)
+	if !noWait {
+		go w.facts(progress, facts)
+	}
+	r, err := w.client.Sync(ctx, connect.NewRequest(&apiv1.SyncRequest{Cluster: w.cluster, Namespace: w.key.Namespace, Name: w.key.Name}))
+	if err != nil {
+		return err
+	}
+	id := r.Msg.GetRequestId()
+	fmt.Fprintf(w.out, "%s: sync requested, %s\n", w.key, cell(id))
+	if noWait {
+		return nil
+	}
+	return w.wait(ctx, id, facts)
+}
+
+// facts are progress only: without them the command just shows less.
+func (w *waiting) facts(ctx context.Context, to chan<- *apiv1.Event) {
+	f := &follower{api: w.api, client: w.client, request: &apiv1.EventsRequest{
+		Cluster: w.cluster, Namespace: w.key.Namespace, Name: w.key.Name, Follow: true,
+	}}
+	_ = f.run(ctx, func(e *apiv1.Event) error {
+		select {
+		case to <- e:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+}
+
+// wait looks at the state after each fact, and every poll.
+func (w *waiting) wait(ctx context.Context, id string, facts <-chan *apiv1.Event) error {
+	tick := time.NewTicker(w.poll)
+	defer tick.Stop()
+	for {
+		state, err := w.state(ctx)
+		if err != nil && connect.CodeOf(err) != connect.CodeUnavailable {
+			return err
+		}
+		if done, err := verdict(state, id); done {
+			w.last(state)
+			return err
+		}
+		select {
+		case e := <-facts:
+			fmt.Fprintln(w.out, line(e))
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", w.key, context.Cause(ctx))
+		}
+	}
+}
+
+// state is nil while none is known.
+func (w *waiting) state(ctx context.Context) (*eventsv1.ApplicationState, error) {
+	states, _, err := find(ctx, w.client, selection{cluster: w.cluster}, []string{w.key.String()})
+	if err != nil || len(states) == 0 {
+		return nil, err
+	}
+	return states[0], nil
+}
+
+// verdict says whether the request was answered, and how. A superseded attempt
+// is followed by one that answers the same request.
+func verdict(s *eventsv1.ApplicationState, id string) (done bool, err error) {
+	if s.GetRequested() != id {
+		return false, nil
+	}
+	switch s.GetResult() {
+	case "succeeded":
+		return true, nil
+	case "failed":
+		return true, fmt.Errorf("%s/%s: %s: %w", s.GetNamespace(), s.GetName(), s.GetReason(), errors.New(s.GetMessage()))
+	}
+	return false, nil
+}
+
+func (w *waiting) last(s *eventsv1.ApplicationState) {
+	fmt.Fprintf(w.out, "%s: attempt %d %s at %s, %d of %d objects healthy\n", w.key, s.GetAttempt(), cell(s.GetResult()),
+		cell(short(s.GetRevision())), s.GetResources().GetHealthy(), s.GetResources().GetTotal())
+}
