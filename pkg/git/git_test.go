@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +25,31 @@ type site struct {
 	repo   *gitserver.Repo
 	store  *git.Store
 	dir    string // of the store
+	log    *logged
+}
+
+// logged keeps what is logged.
+type logged struct {
+	slog.Handler
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logged) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *logged) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	line := r.Message
+	r.Attrs(func(a slog.Attr) bool { line += " " + a.String(); return true })
+	l.lines = append(l.lines, line)
+	return nil
+}
+
+func (l *logged) contains(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(strings.Join(l.lines, "\n"), text)
 }
 
 var loopback = []string{"127.0.0.1"}
@@ -41,9 +68,16 @@ func newSite(t *testing.T, server gitserver.Options, o git.Options) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{T: t, server: g, repo: repo, dir: t.TempDir()}
+	s := &site{T: t, server: g, repo: repo, dir: t.TempDir(), log: &logged{Handler: slog.DiscardHandler}}
 	s.open(o)
 	return s
+}
+
+// in is the site for a subtest.
+func (s *site) in(t *testing.T) *site {
+	sub := *s
+	sub.T = t
+	return &sub
 }
 
 func (s *site) open(o git.Options) {
@@ -51,6 +85,7 @@ func (s *site) open(o git.Options) {
 	if o.Wait == nil {
 		o.Wait = func(context.Context, time.Duration) error { return nil }
 	}
+	o.Log = slog.New(s.log)
 	store, err := git.Open(s.dir, o)
 	if err != nil {
 		s.Fatal(err)
@@ -221,10 +256,13 @@ func TestFetchThroughTheLifeOfABranch(t *testing.T) {
 	}
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {
-			s.T = t
+			sub := s.in(t)
 			sha := step.change()
 			s.atServer("repack", "-adbq")
-			s.wantFile(sha, "app/deploy.yaml", step.want)
+			sub.wantFile(sha, "app/deploy.yaml", step.want)
+			if s.log.contains("replace Git store") {
+				t.Fatalf("the store was replaced where an incremental fetch should do: %q", s.log.lines)
+			}
 		})
 	}
 }

@@ -101,7 +101,6 @@ type listing struct {
 	wants    map[string]plumbing.Hash // by full name: what the ref itself points to
 	peeled   map[string]plumbing.Hash // of annotated tags: the commit behind
 	head     string                   // what HEAD is a name for, if the remote says
-	anyWant  bool                     // commits that are no tips may be asked for
 	shallows []plumbing.Hash          // where the remote's own history ends
 }
 

@@ -88,8 +88,6 @@ func (r *remote) list(ctx context.Context) (listing, error) {
 			l.head = name
 		}
 	}
-	// The two capabilities are of gitprotocol-capabilities(5).
-	l.anyWant = adv.Capabilities.Supports(capability.AllowReachableSHA1InWant) || adv.Capabilities.Supports("allow-any-sha1-in-want")
 	return l, nil
 }
 
@@ -177,7 +175,7 @@ func (r *remote) classify(ctx context.Context, x *exchange, doing string, err er
 }
 
 // errNotOffered is a commit that the server does not give out.
-var errNotOffered = errors.New("the server has no such commit or gives out only the tips of branches and tags")
+var errNotOffered = errors.New("the server has no such commit, or gives out only the tips of branches and tags and what they contain")
 
 // limitError is permanent where the pack is to blame, and transient where the
 // server may do better next time.
