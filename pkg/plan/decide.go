@@ -162,12 +162,12 @@ func (j judge) present(a Action, entry inventory.Entry) Action {
 		a.Verb, a.Why = Adopt, "bears this Application's mark, but is not in its inventory"
 	case entry.UID == "":
 		a.Verb, a.Why = Update, "created by an attempt that did not end"
+	case entry.Digest == "":
+		a.Verb, a.Why = Update, "the last apply did not end"
 	case !same:
 		a.Verb, a.Why = Update, "replaced in the cluster by another object of this name"
 		a.Drift = drift("replaced", a)
 		return j.tolerated(a, entry)
-	case entry.Digest == "":
-		a.Verb, a.Why = Update, "the last apply did not end"
 	case entry.Digest != a.Digest:
 		a.Verb, a.Why = Update, "changed in the source"
 	default:

@@ -89,7 +89,7 @@ func violations(in plan.Input, p plan.Plan) (broken []string) {
 		switch {
 		case live == nil:
 			say("%s was not seen, and would be pruned", a.ID)
-		case string(live.GetUID()) != a.UID || entry.UID != "" && entry.UID != a.UID:
+		case string(live.GetUID()) != a.UID || entry.Settled() && entry.UID != a.UID:
 			say("%s has another uid, and would be pruned", a.ID)
 		case live.GetAnnotations()[v1alpha1.OwnerAnnotation] != "team/web":
 			say("%s does not bear our mark, and would be pruned", a.ID)

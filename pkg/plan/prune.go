@@ -45,8 +45,9 @@ func (j judge) leftovers() []Action {
 }
 
 // surplus decides about one owned object that is not rendered. Owned means: in
-// the inventory with that uid, and so marked. A claim without uid is that of an
-// attempt that did not end; then the mark tells whether the object was created.
+// the inventory with that uid, and so marked. An entry that is not settled is of an
+// attempt that did not end, and which may have created the object, or created it
+// anew after somebody deleted it: then the claim and the mark must do.
 func (j judge) surplus(entry inventory.Entry) Action {
 	live, read := j.Live[entry.ID]
 	a := Action{ID: entry.ID, Version: entry.Version, UID: entry.UID, Live: live}
@@ -61,7 +62,7 @@ func (j judge) surplus(entry inventory.Entry) Action {
 		return set(Keep, "not in the source; spec.sync.prune is false")
 	case !read:
 		return set(Keep, "not in the source; the live object was not read")
-	case entry.UID != "" && entry.UID != string(live.GetUID()):
+	case entry.Settled() && entry.UID != string(live.GetUID()):
 		return set(Forget, "left in the cluster: another object took its name")
 	case owner(live) != j.key().String():
 		return set(Forget, fmt.Sprintf("left in the cluster: its mark is %q, not that of this Application", owner(live)))
