@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -55,13 +57,26 @@ func (c *Client) Apply(ctx context.Context, o object.Object, options ApplyOption
 		}
 		return c.do(ctx, action{"apply", id, c.identity}, req, &live.Object)
 	})
-	if _, conflict := hasStatus(err, http.StatusConflict); conflict && options.UID != "" {
+	if options.UID != "" && replaced(err) {
 		return nil, fault.Retry("", "apply %s: %w", id.Human(), ErrReplaced)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return live, nil
+}
+
+// replaced reports that the uid did not fit: 409 when there is no object of that
+// name, and 422 at metadata.uid when there is another.
+func replaced(err error) bool {
+	if _, conflict := hasStatus(err, http.StatusConflict); conflict {
+		return true
+	}
+	var refused *apiError
+	if !errors.As(err, &refused) || refused.status.Code != http.StatusUnprocessableEntity || refused.status.Details == nil {
+		return false
+	}
+	return slices.ContainsFunc(refused.status.Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
 }
 
 // onServed is onKind for exactly this version, as writing needs it.

@@ -200,7 +200,7 @@ func (c *Client) do(ctx context.Context, a action, req *rest.Request, into any) 
 		return classify(a, err)
 	}
 	if err := decode(body, into); err != nil {
-		return fault.Retry("", "%s: decode the answer: %w", a, err)
+		return fault.Retry("", "%s: %w", a, err)
 	}
 	return nil
 }
@@ -218,4 +218,15 @@ func isGoneRoute(err error) bool {
 
 func isUnknownKind(err error) bool { return errors.Is(err, ErrUnknownKind) }
 
-func decode(body []byte, into any) error { return json.Unmarshal(body, into) }
+// errAnswer stands for any decoding error, since those may quote a Secret.
+var errAnswer = errors.New("the answer is not what the API promises")
+
+func decode(body []byte, into any) error {
+	if u, ok := into.(*unstructured.Unstructured); ok {
+		into = &u.Object // its own decoder wants a kind, which items of a list lack
+	}
+	if json.Unmarshal(body, into) != nil {
+		return errAnswer
+	}
+	return nil
+}

@@ -70,6 +70,8 @@ func classOf(s metav1.Status) (fault.Class, time.Duration) {
 		return fault.RetryAfter, wait
 	}
 	switch {
+	case misfit(s):
+		return fault.Permanent, 0
 	case s.Code == http.StatusTooManyRequests:
 		return fault.RetryAfter, time.Second
 	case s.Code >= 500, s.Code == http.StatusRequestTimeout, s.Code == http.StatusConflict, s.Code == http.StatusGone:
@@ -79,6 +81,13 @@ func classOf(s metav1.Status) (fault.Class, time.Duration) {
 		return fault.Transient, 0
 	}
 	return fault.Permanent, 0
+}
+
+// misfit recognises the 500 that server-side apply answers (as of Kubernetes
+// 1.37, without a reason) when a manifest does not fit its schema.
+func misfit(s metav1.Status) bool {
+	return s.Code == http.StatusInternalServerError &&
+		(strings.HasPrefix(s.Message, "failed to create typed patch object") || strings.HasPrefix(s.Message, "failed to convert new object"))
 }
 
 func suggested(s metav1.Status) time.Duration {

@@ -194,7 +194,7 @@ func (f *follower[T, P]) list(ctx context.Context, k kind) error {
 		for _, item := range page.Items {
 			value := P(new(T))
 			if err := decode(item, value); err != nil {
-				return fault.Retry("", "decode %s: %w", f.selection.Kind, err)
+				return fault.Retry("", "%s: %w", f.action(), err)
 			}
 			value.GetObjectKind().SetGroupVersionKind(f.selection.GroupVersionKind)
 			f.changed(value)
@@ -230,7 +230,7 @@ func (f *follower[T, P]) take(frame metav1.WatchEvent) error {
 	}
 	value := P(new(T))
 	if err := decode(frame.Object.Raw, value); err != nil {
-		return fault.Retry("", "decode %s: %w", f.selection.Kind, err)
+		return fault.Retry("", "%s: %w", f.action(), err)
 	}
 	switch watch.EventType(frame.Type) {
 	case watch.Bookmark:
@@ -247,7 +247,7 @@ func (f *follower[T, P]) take(frame metav1.WatchEvent) error {
 func (f *follower[T, P]) failed(raw []byte) error {
 	var status metav1.Status
 	if err := decode(raw, &status); err != nil {
-		return fault.Retry("", "decode the end of a watch: %w", err)
+		return fault.Retry("", "%s: %w", f.action(), err)
 	}
 	if status.Code == http.StatusGone {
 		f.at = ""
