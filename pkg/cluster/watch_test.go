@@ -182,41 +182,48 @@ func TestWatchBeginsAnew(t *testing.T) {
 			put(t, kube, namespace, "stays", "1")
 			put(t, kube, namespace, "goes", "1")
 
-			// The first stream is cut, the next are held back, then the position is unknown.
-			cut, cutOnce := make(chan struct{}), sync.Once{}
-			var changed sync.WaitGroup
-			changed.Add(1)
-			first := true
-			g.interfere(func(w http.ResponseWriter, r *http.Request) bool {
-				if r.URL.Query().Get("watch") == "" {
-					return false
-				}
-				if first {
-					first = false
-					ctx, cancel := context.WithCancel(r.Context())
-					*r = *r.WithContext(ctx)
-					go func() { <-cut; cancel() }()
-					return false
-				}
-				changed.Wait()
-				if r.URL.Query().Get("resourceVersion") != "" {
-					cutOnce.Do(func() { refuse(w); cut = nil })
-					return cut == nil && r.URL.Query().Get("sendInitialEvents") == ""
-				}
-				return false
-			})
+			i := interruption{cut: make(chan struct{}), changed: make(chan struct{}), refuse: refuse}
+			g.interfere(i.meet)
 			m := watched(t, c, namespace)
 			m.reaches(t, map[string]string{"stays": "1", "goes": "1"})
-			close(cut)
+			close(i.cut)
 			put(t, kube, namespace, "stays", "2")
 			drop(t, kube, namespace, "goes")
-			changed.Done()
+			close(i.changed)
 			m.reaches(t, map[string]string{"stays": "2"})
 			if told := strings.Join(m.told(), ", "); !strings.HasSuffix(told, "MODIFIED stays, DELETED goes, BEGUN") {
 				t.Errorf("told %s", told)
 			}
 		})
 	}
+}
+
+// interruption lets a first stream pass until it is cut, holds the next ones
+// back until changed, and refuses the first that asks to resume.
+type interruption struct {
+	cut, changed   chan struct{}
+	refuse         func(http.ResponseWriter)
+	passed, denied sync.Once
+}
+
+func (i *interruption) meet(w http.ResponseWriter, r *http.Request) bool {
+	if r.URL.Query().Get("watch") == "" {
+		return false
+	}
+	first := false
+	i.passed.Do(func() { first = true })
+	if first {
+		ctx, cancel := context.WithCancel(r.Context())
+		*r = *r.WithContext(ctx)
+		go func() { <-i.cut; cancel() }()
+		return false
+	}
+	<-i.changed
+	refused := false
+	if r.URL.Query().Get("resourceVersion") != "" {
+		i.denied.Do(func() { i.refuse(w); refused = true })
+	}
+	return refused
 }
 
 // TestWatchWithoutStreamingList: servers that lack it refuse its parameter.
