@@ -35,6 +35,7 @@ type item struct {
 	hash   plumbing.Hash
 	ref    plumbing.Hash // of a REF_DELTA
 	crc    uint32
+	depth  uint32 // deltas below it
 	kind   plumbing.ObjectType
 	state  state
 }
@@ -238,6 +239,9 @@ func (in *ingestion) resolveOne(p *pack, it *item) error {
 	base, err := in.baseOf(it)
 	if base == nil || err != nil || base.state == pending {
 		return err
+	}
+	if it.depth = base.depth + 1; it.depth > maxChain {
+		return fmt.Errorf("a chain of more than %d deltas", maxChain)
 	}
 	if base.state == large || base.target > maxDelta {
 		it.state = large

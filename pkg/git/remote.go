@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
@@ -171,7 +172,21 @@ func (r *remote) classify(ctx context.Context, x *exchange, doing string, err er
 	case doing == "list refs" && x.kind != "application/x-git-upload-pack-advertisement" && x.status != 0:
 		return fault.Retry(fault.FetchFailed, "%s from %s: it answers with %q instead of a list of refs; is this the clone URL?", doing, r.url, x.kind)
 	}
-	return fault.Retry(fault.FetchFailed, "%s from %s: %s", doing, r.url, r.credential.scrub(err.Error()))
+	return fault.Retry(fault.FetchFailed, "%s from %s: %s", doing, r.url, oneLine(r.credential.scrub(err.Error())))
+}
+
+// oneLine makes of a text that a server may have written one short line.
+func oneLine(s string) string {
+	s = strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s))
+	if len(s) > 300 {
+		s = strings.ToValidUTF8(s[:300], "") + " …"
+	}
+	return s
 }
 
 // errNotOffered is a commit that the server does not give out.
