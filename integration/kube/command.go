@@ -28,9 +28,9 @@ Examples:
   plumb-kube up --dir /tmp/kube &
   KUBECONFIG=/tmp/kube/kubeconfig kubectl get nodes
 
-  # how many requests did Plumb send?
+  # how many requests did kubectl send?
   plumb-kube up --dir /tmp/kube --audit &
-  grep -c '"userAgent":"plumb' /tmp/kube/audit.log
+  grep -c '"userAgent":"kubectl/' /tmp/kube/audit.log
 
   # without kubectl
   curl --cacert /tmp/kube/pki/ca.crt --cert /tmp/kube/pki/admin.crt --key /tmp/kube/pki/admin.key \
