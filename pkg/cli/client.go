@@ -87,10 +87,9 @@ func (a *api) explained(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	var network *url.Error
 	switch {
-	case errors.As(err, &network):
-		return fmt.Errorf("reach %s: %w; is Plumb running there? Another place is named with --server", a.server, network.Err)
+	case e.Code() == connect.CodeUnavailable && !connect.IsWireError(err):
+		return fmt.Errorf("reach %s: %s; is Plumb running there? Another place is named with --server", a.server, e.Message())
 	case e.Code() == connect.CodeUnauthenticated:
 		return fmt.Errorf("%s refuses the token of %s; name the file <nats.dataDir>/token of that server with --token-file", a.server, a.tokenFile)
 	}

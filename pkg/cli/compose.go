@@ -150,7 +150,7 @@ func established(ctx context.Context, kube *cluster.Client, name string) error {
 		GroupVersionKind: schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"},
 		Name:             name,
 	}, func(e cluster.WatchEvent) {
-		if served = served || isEstablished(e.Object); served {
+		if served = served || e.Object != nil && isEstablished(e.Object); served {
 			enough()
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
@@ -84,7 +85,7 @@ func readApplication(file string, stdin io.Reader) (*v1alpha1.Application, error
 		return nil, fmt.Errorf("read Application: %w", err)
 	}
 	a := &v1alpha1.Application{}
-	if err := yaml.UnmarshalStrict(raw, a); err != nil {
+	if err := strict(raw, a); err != nil {
 		return nil, fmt.Errorf("read Application: %s: %w", file, err)
 	}
 	if a.GroupVersionKind() != v1alpha1.GroupVersionKind || a.Name == "" {
@@ -94,6 +95,16 @@ func readApplication(file string, stdin io.Reader) (*v1alpha1.Application, error
 		a.Namespace = "default"
 	}
 	return a, nil
+}
+
+// strict refuses fields that the API server would refuse or drop, by their path.
+func strict(raw []byte, into any) error {
+	asJSON, err := yaml.YAMLToJSONStrict(raw)
+	if err != nil {
+		return err
+	}
+	unknown, err := kjson.UnmarshalStrict(asJSON, into)
+	return errors.Join(append([]error{err}, unknown...)...)
 }
 
 // treeOf opens the directory, or fetches the repository into one of its own.
@@ -116,6 +127,9 @@ func treeOf(ctx context.Context, a *v1alpha1.Application, dir, configFile string
 }
 
 func fetched(ctx context.Context, a *v1alpha1.Application, c config.Git) (_ render.Tree, done func(), err error) {
+	if a.Spec.Source.Semver != "" || a.Spec.Source.Verify != nil {
+		return nil, nil, errors.New("fetch: spec.source.semver and spec.source.verify do not work yet; remove them, or give a tree with --dir")
+	}
 	u, err := git.ParseURL(a.Spec.Source.Repo, c.InsecureHosts)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read spec.source.repo: %w", err)

@@ -40,10 +40,8 @@ The exit code is 0 when it is, 1 when it failed or did not end in time.`,
 			if err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeoutCause(c.Context(), timeout, fmt.Errorf("not done after %s; it goes on without this command", timeout))
-			defer cancel()
-			w := &waiting{api: &a, client: client, key: key, cluster: s.cluster, out: c.OutOrStdout(), poll: time.Second}
-			return a.explained(w.run(ctx, noWait))
+			w := &waiting{api: &a, client: client, key: key, cluster: s.cluster, out: c.OutOrStdout(), timeout: timeout}
+			return a.explained(w.run(c.Context(), noWait))
 		},
 	}
 	a.flags(c, env.Getenv)
@@ -61,8 +59,15 @@ type waiting struct {
 	key     app.Key
 	cluster string
 	out     io.Writer
-	poll    time.Duration
+	timeout time.Duration
 }
+
+// poll is how often the state is looked at without a fact; request is how long
+// one request may take, so that a stuck one does not outlast the timeout by much.
+const (
+	poll    = time.Second
+	request = 30 * time.Second
+)
 
 func (w *waiting) run(ctx context.Context, noWait bool) error {
 	progress, cancel := context.WithCancel(ctx)
@@ -71,7 +76,9 @@ func (w *waiting) run(ctx context.Context, noWait bool) error {
 	if !noWait {
 		go w.facts(progress, facts)
 	}
-	r, err := w.client.Sync(ctx, connect.NewRequest(&apiv1.SyncRequest{Cluster: w.cluster, Namespace: w.key.Namespace, Name: w.key.Name}))
+	asking, done := context.WithTimeout(ctx, request)
+	defer done()
+	r, err := w.client.Sync(asking, connect.NewRequest(&apiv1.SyncRequest{Cluster: w.cluster, Namespace: w.key.Namespace, Name: w.key.Name}))
 	if err != nil {
 		return err
 	}
@@ -100,8 +107,9 @@ func (w *waiting) facts(ctx context.Context, to chan<- *apiv1.Event) {
 
 // wait looks at the state after each fact, and every poll.
 func (w *waiting) wait(ctx context.Context, id string, facts <-chan *apiv1.Event) error {
-	tick := time.NewTicker(w.poll)
+	tick, late := time.NewTicker(poll), time.NewTimer(w.timeout)
 	defer tick.Stop()
+	defer late.Stop()
 	for {
 		state, err := w.state(ctx)
 		if err != nil && connect.CodeOf(err) != connect.CodeUnavailable {
@@ -115,14 +123,18 @@ func (w *waiting) wait(ctx context.Context, id string, facts <-chan *apiv1.Event
 		case e := <-facts:
 			fmt.Fprintln(w.out, line(e))
 		case <-tick.C:
+		case <-late.C:
+			return fmt.Errorf("%s: not done after %s; it goes on without this command", w.key, w.timeout)
 		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", w.key, context.Cause(ctx))
+			return ctx.Err()
 		}
 	}
 }
 
 // state is nil while none is known.
 func (w *waiting) state(ctx context.Context) (*eventsv1.ApplicationState, error) {
+	ctx, cancel := context.WithTimeout(ctx, request)
+	defer cancel()
 	states, _, err := find(ctx, w.client, selection{cluster: w.cluster}, []string{w.key.String()})
 	if err != nil || len(states) == 0 {
 		return nil, err
