@@ -31,7 +31,7 @@ var floors = [][]string{
 	{"object", "event", "app/v1alpha1", "telemetry"},
 	{"config", "bus", "webhook", "git", "health", "inventory", "render", "cluster"},
 	{"service", "catalog", "route", "plan"},
-	{"apply"},
+	{"apply", "source"},
 	{"report"},
 	{"reconcile", "alert"},
 	{"service/receiver", "service/worker", "service/driftscanner", "service/alerter", "service/dashboard"},

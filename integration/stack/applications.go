@@ -150,5 +150,5 @@ func (s *Stack) Owned(t testing.TB, key app.Key, namespace string) map[string]ma
 
 // ConfigMap is the manifest of a ConfigMap with one key.
 func ConfigMap(name, value string) string {
-	return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + "}\ndata: {value: " + value + "}\n"
+	return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + "}\ndata: {value: \"" + value + "\"}\n"
 }

@@ -14,7 +14,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -120,17 +119,16 @@ func (s *Stack) Config(t testing.TB) config.Config {
 }
 
 // Announce tells the receiver of a push, as GitHub would.
-func (s *Stack) Announce(t testing.TB, repo *gitserver.Repo, delivery, before, after string) {
+func (s *Stack) Announce(t testing.TB, repo *gitserver.Repo, delivery, sha string) {
 	t.Helper()
-	must(t, gitserver.PostGitHub(t.Context(), s.hook, secret, delivery,
-		gitserver.Push{Repo: repo.Name, URL: repo.URL(), Ref: "refs/heads/main", Before: before, After: after}))
+	must(t, s.TryAnnounce(t.Context(), repo, delivery, sha))
 }
 
 // Push commits files to main, pushes them and announces the push.
 func (s *Stack) Push(t testing.TB, repo *gitserver.Repo, files map[string]string) string {
 	t.Helper()
 	sha := s.PushSilently(t, repo, files)
-	s.Announce(t, repo, "delivery-"+sha, strings.Repeat("0", 40), sha)
+	s.Announce(t, repo, "delivery-"+sha, sha)
 	return sha
 }
 

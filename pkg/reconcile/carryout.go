@@ -19,7 +19,7 @@ import (
 
 // carryOut writes what the plan says, between the two status writes. A plan that
 // would send nothing needs no first one.
-func (t *attempt) carryOut(ctx context.Context, a *v1alpha1.Application, b begun, s source, inputs *v1alpha1.Inputs, p plan.Plan, owned inventory.Inventory) (*v1alpha1.Application, outcome, error) {
+func (t *attempt) carryOut(ctx context.Context, a *v1alpha1.Application, b begun, s fetched, inputs *v1alpha1.Inputs, p plan.Plan, owned inventory.Inventory) (*v1alpha1.Application, outcome, error) {
 	if !p.Settled() {
 		owned = p.Claim(owned)
 		var err error
@@ -43,7 +43,7 @@ func (t *attempt) carryOut(ctx context.Context, a *v1alpha1.Application, b begun
 }
 
 // apply runs the plan; between stages the worker slot serves others.
-func (t *attempt) apply(ctx context.Context, s source, p plan.Plan) (result apply.Result, err error) {
+func (t *attempt) apply(ctx context.Context, s fetched, p plan.Plan) (result apply.Result, err error) {
 	err = t.stages.stage(ctx, "apply", func(ctx context.Context) error {
 		result, err = apply.Run(ctx, p, s.client, t.guard, apply.Options{
 			Parallel: t.r.o.Parallel,
@@ -55,7 +55,7 @@ func (t *attempt) apply(ctx context.Context, s source, p plan.Plan) (result appl
 	return result, err
 }
 
-func (t *attempt) usable(ctx context.Context, s source, ids []object.ID) error {
+func (t *attempt) usable(ctx context.Context, s fetched, ids []object.ID) error {
 	t.slot.Release()
 	if err := s.client.Usable(ctx, ids); err != nil {
 		return fault.As(fault.ApplyFailed, err)
@@ -67,7 +67,7 @@ func (t *attempt) usable(ctx context.Context, s source, ids []object.ID) error {
 // of the wait to the finisher.
 func (t *attempt) judge(ctx context.Context, a *v1alpha1.Application, b begun, o outcome) outcome {
 	if err := failpoint.Hit(failpoint.Health); err != nil {
-		return t.failed(ctx, err, source{}, o.inputs, o.owned)
+		return t.failed(ctx, err, fetched{}, o.inputs, o.owned)
 	}
 	reports := t.reports(a, o)
 	o.health = health.Worst(reports)

@@ -28,7 +28,7 @@ func drifted(result apply.Result) []string {
 }
 
 // tellDrift tells, field by field, what was healed and what was left alone.
-func (t *attempt) tellDrift(ctx context.Context, a *v1alpha1.Application, b begun, s source, result apply.Result) {
+func (t *attempt) tellDrift(ctx context.Context, a *v1alpha1.Application, b begun, s fetched, result apply.Result) {
 	var healed, left []*eventsv1.DriftedObject
 	for _, o := range result.Outcomes {
 		switch {

@@ -22,6 +22,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/render"
 	"github.com/plumb-gitops/plumb/pkg/report"
+	"github.com/plumb-gitops/plumb/pkg/source"
 )
 
 // Options are the tunables of a Reconciler; Cluster and Holder are required.
@@ -44,7 +45,7 @@ type Parts struct {
 	Catalog  *catalog.Catalog
 	Store    *git.Store
 	Heads    *Heads
-	Sources  Sources
+	Sources  source.Policy
 	Renderer *render.Renderer
 	Reporter *report.Reporter
 }
@@ -57,7 +58,7 @@ type Reconciler struct {
 	catalog  *catalog.Catalog
 	git      *git.Store
 	heads    *Heads
-	sources  Sources
+	sources  source.Policy
 	renderer *render.Renderer
 	report   *report.Reporter
 	finisher *Finisher

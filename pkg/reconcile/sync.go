@@ -24,8 +24,8 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/route"
 )
 
-// source is what was fetched for an attempt.
-type source struct {
+// fetched is what was fetched for an attempt.
+type fetched struct {
 	client *cluster.Client
 	commit git.Commit
 	tree   *git.Tree
@@ -58,7 +58,7 @@ func (t *attempt) sync(ctx context.Context, a *v1alpha1.Application, b begun) (*
 
 // failed is the outcome of a step that failed. The context's own end says more
 // than the error that it caused.
-func (t *attempt) failed(ctx context.Context, err error, s source, inputs *v1alpha1.Inputs, owned inventory.Inventory) outcome {
+func (t *attempt) failed(ctx context.Context, err error, s fetched, inputs *v1alpha1.Inputs, owned inventory.Inventory) outcome {
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, errSuperseded), errors.Is(cause, errLeaseLost):
 		err = cause
@@ -71,7 +71,7 @@ func (t *attempt) failed(ctx context.Context, err error, s source, inputs *v1alp
 }
 
 // source fetches the ref as the Application's account and credentials allow.
-func (t *attempt) source(ctx context.Context, a *v1alpha1.Application) (s source, err error) {
+func (t *attempt) source(ctx context.Context, a *v1alpha1.Application) (s fetched, err error) {
 	err = t.stages.stage(ctx, "fetch", func(ctx context.Context) error {
 		if s.client, err = t.r.client(ctx, a); err != nil {
 			return err
@@ -95,7 +95,7 @@ func (t *attempt) source(ctx context.Context, a *v1alpha1.Application) (s source
 
 // idle says that there is nothing to do for a push or a dependency: what would
 // be read is what was applied, and the last attempt came to its end.
-func (t *attempt) idle(a *v1alpha1.Application, s source) bool {
+func (t *attempt) idle(a *v1alpha1.Application, s fetched) bool {
 	last := a.Status.LastAttempt
 	if last == nil || t.request.GetReason() != event.ReasonPush || a.Status.ObservedGeneration != a.Generation {
 		return false
@@ -108,7 +108,7 @@ func (t *attempt) idle(a *v1alpha1.Application, s source) bool {
 }
 
 // render gives the objects and what was read for them, which is known on errors too.
-func (t *attempt) render(ctx context.Context, a *v1alpha1.Application, s source) (set object.Set, inputs *v1alpha1.Inputs, err error) {
+func (t *attempt) render(ctx context.Context, a *v1alpha1.Application, s fetched) (set object.Set, inputs *v1alpha1.Inputs, err error) {
 	err = t.stages.stage(ctx, "render", func(ctx context.Context) error {
 		capabilities, err := t.r.capabilities(ctx)
 		if err != nil {
@@ -143,7 +143,7 @@ func inputsOf(tree *git.Tree, path string, outside []string) *v1alpha1.Inputs {
 
 // plan reads what the decision needs, decides, and checks what would be written
 // against the cluster's published schemas: nothing was written yet.
-func (t *attempt) plan(ctx context.Context, a *v1alpha1.Application, s source, desired object.Set, owned inventory.Inventory) (p plan.Plan, err error) {
+func (t *attempt) plan(ctx context.Context, a *v1alpha1.Application, s fetched, desired object.Set, owned inventory.Inventory) (p plan.Plan, err error) {
 	err = t.stages.stage(ctx, "plan", func(ctx context.Context) error {
 		in := t.input(a, desired, owned)
 		if in.Live, err = t.live(ctx, s.client, plan.Needs(in, t.fresh(a))); err != nil {

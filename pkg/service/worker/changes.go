@@ -16,6 +16,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/reconcile"
 	"github.com/plumb-gitops/plumb/pkg/route"
+	"github.com/plumb-gitops/plumb/pkg/source"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
 
@@ -39,7 +40,7 @@ type changes struct {
 	catalog interface {
 		Get(app.Key) (*v1alpha1.Application, bool)
 	}
-	sources  reconcile.Sources
+	sources  source.Policy
 	store    *git.Store
 	heads    *reconcile.Heads
 	requests *requests

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/reconcile"
 	"github.com/plumb-gitops/plumb/pkg/route"
+	"github.com/plumb-gitops/plumb/pkg/source"
 	"github.com/plumb-gitops/plumb/pkg/telemetry"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
@@ -31,7 +31,7 @@ const maxListed = 500
 type router struct {
 	cluster  string
 	catalog  *catalog.Catalog
-	sources  reconcile.Sources
+	sources  source.Policy
 	store    *git.Store
 	heads    *reconcile.Heads
 	requests *requests
@@ -94,7 +94,7 @@ func (r *router) groups(ctx context.Context, push *eventsv1.GitPush) []*followed
 	var groups []*followed
 	index := map[access]*followed{}
 	for _, a := range r.catalog.All() {
-		if r.sources.Repo(a) != r.sources.Canonical(push.GetRepo()) || !follows(a.Spec.Source.Ref, push.GetRef()) {
+		if r.sources.Repo(a) != r.sources.Canonical(push.GetRepo()) || !source.Follows(a.Spec.Source.Ref, push.GetRef()) {
 			continue
 		}
 		group, known := index[accessOf(a)]
@@ -125,14 +125,6 @@ func accessOf(a *v1alpha1.Application) access {
 		key.secret = a.Spec.Source.SecretRef.Name
 	}
 	return key
-}
-
-// follows says whether a pushed ref may be what an Application's ref names. The
-// remote's HEAD may be any branch.
-func follows(ref, pushed string) bool {
-	return pushed == ref ||
-		ref == "" && strings.HasPrefix(pushed, "refs/heads/") ||
-		ref != "" && (pushed == "refs/heads/"+ref || pushed == "refs/tags/"+ref)
 }
 
 func (r *router) decide(ctx context.Context, group *followed) (routed, error) {

@@ -24,6 +24,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/render"
 	"github.com/plumb-gitops/plumb/pkg/report"
 	"github.com/plumb-gitops/plumb/pkg/service"
+	"github.com/plumb-gitops/plumb/pkg/source"
 )
 
 // Parts are what a worker works with. Catalog is the worker's own: it is run
@@ -80,7 +81,7 @@ type composed struct {
 }
 
 func compose(c config.Config, p Parts, log *slog.Logger) composed {
-	sources := reconcile.Sources{Git: c.Git, Catalog: p.Catalog}
+	sources := source.Policy{Git: c.Git, Catalog: p.Catalog}
 	heads := reconcile.NewHeads(p.Store, time.Now)
 	reporter := report.New(p.Bus, c.Cluster, log, time.Now)
 	requests := &requests{bus: p.Bus, cluster: c.Cluster, now: time.Now}

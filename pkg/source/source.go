@@ -1,4 +1,9 @@
-package reconcile
+// Package source says how the repository of an Application may be reached: what
+// the configuration allows, and with which credential.
+//
+// It may import catalog, config and git. Errors are SourceRefused, and name the
+// field of the Application or of the configuration.
+package source
 
 import (
 	"context"
@@ -13,21 +18,20 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/git"
 )
 
-// Sources says how the repository of an Application may be reached: the policy
-// of the configuration, and credentials from the Application's own Secret, else
-// from the configuration by URL prefix.
-type Sources struct {
+// Policy is that of the configuration, with credentials from the Application's
+// own Secret, else from the configuration by URL prefix.
+type Policy struct {
 	Git     config.Git
 	Catalog *catalog.Catalog
 }
 
 // Query is the fetch of an Application's ref. Errors are SourceRefused.
-func (s Sources) Query(ctx context.Context, a *v1alpha1.Application) (git.Query, error) {
-	u, err := s.URL(a)
+func (p Policy) Query(ctx context.Context, a *v1alpha1.Application) (git.Query, error) {
+	u, err := p.URL(a)
 	if err != nil {
 		return git.Query{}, err
 	}
-	credential, err := s.credential(ctx, a, u)
+	credential, err := p.credential(ctx, a, u)
 	if err != nil {
 		return git.Query{}, err
 	}
@@ -35,12 +39,12 @@ func (s Sources) Query(ctx context.Context, a *v1alpha1.Application) (git.Query,
 }
 
 // URL is the Application's repository, when its namespace may use it.
-func (s Sources) URL(a *v1alpha1.Application) (git.URL, error) {
-	u, err := git.ParseURL(a.Spec.Source.Repo, s.Git.InsecureHosts)
+func (p Policy) URL(a *v1alpha1.Application) (git.URL, error) {
+	u, err := git.ParseURL(a.Spec.Source.Repo, p.Git.InsecureHosts)
 	if err != nil {
 		return git.URL{}, fmt.Errorf("read spec.source.repo: %w", err)
 	}
-	if !s.Git.Allows(u.String(), a.Namespace) {
+	if !p.Git.Allows(u.String(), a.Namespace) {
 		return git.URL{}, fault.Refuse(fault.SourceRefused, fault.Place{Object: "Application " + a.Key().String(), Field: "spec.source.repo"},
 			"namespace %s may not use this repository; an administrator allows it in git.sources", a.Namespace)
 	}
@@ -48,31 +52,31 @@ func (s Sources) URL(a *v1alpha1.Application) (git.URL, error) {
 }
 
 // Repo is the canonical name of the Application's repository; empty when it has none.
-func (s Sources) Repo(a *v1alpha1.Application) string {
-	u, err := git.ParseURL(a.Spec.Source.Repo, s.Git.InsecureHosts)
+func (p Policy) Repo(a *v1alpha1.Application) string {
+	u, err := git.ParseURL(a.Spec.Source.Repo, p.Git.InsecureHosts)
 	if err != nil {
 		return ""
 	}
-	return u.Known(s.Git.Aliases)
+	return u.Known(p.Git.Aliases)
 }
 
 // Canonical is a repository's own name where the given one is an alias.
-func (s Sources) Canonical(repo string) string {
-	if own, ok := s.Git.Aliases[repo]; ok {
+func (p Policy) Canonical(repo string) string {
+	if own, ok := p.Git.Aliases[repo]; ok {
 		return own
 	}
 	return repo
 }
 
-func (s Sources) credential(ctx context.Context, a *v1alpha1.Application, u git.URL) (git.Credential, error) {
+func (p Policy) credential(ctx context.Context, a *v1alpha1.Application, u git.URL) (git.Credential, error) {
 	if a.Spec.Source.SecretRef != nil {
-		c, err := s.Catalog.Credential(ctx, a)
+		c, err := p.Catalog.Credential(ctx, a)
 		if err != nil {
 			return git.Credential{}, err
 		}
 		return credentialOf(c.Username, c.Password, c.BearerToken), nil
 	}
-	configured, ok := s.Git.Credential(u.String(), a.Namespace)
+	configured, ok := p.Git.Credential(u.String(), a.Namespace)
 	if !ok {
 		return git.Credential{}, nil
 	}
@@ -100,4 +104,12 @@ func fromFiles(c config.Credential) (git.Credential, error) {
 		values[file] = strings.TrimSpace(string(content))
 	}
 	return credentialOf(values[c.UsernameFile], values[c.PasswordFile], values[c.BearerTokenFile]), nil
+}
+
+// Follows says whether a pushed ref, by its full name, may be what an
+// Application's ref names. The remote's HEAD may be any branch.
+func Follows(ref, pushed string) bool {
+	return pushed == ref ||
+		ref == "" && strings.HasPrefix(pushed, "refs/heads/") ||
+		ref != "" && (pushed == "refs/heads/"+ref || pushed == "refs/tags/"+ref)
 }

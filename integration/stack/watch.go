@@ -1,0 +1,121 @@
+package stack
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/plumb-gitops/plumb/integration/gitserver"
+	"github.com/plumb-gitops/plumb/pkg/app"
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/bus"
+	"github.com/plumb-gitops/plumb/pkg/event"
+)
+
+// TryAnnounce is Announce for a receiver that may refuse.
+func (s *Stack) TryAnnounce(ctx context.Context, repo *gitserver.Repo, delivery, sha string) error {
+	return gitserver.PostGitHub(ctx, s.hook, secret, delivery,
+		gitserver.Push{Repo: repo.Name, URL: repo.URL(), Ref: "refs/heads/main", Before: strings.Repeat("0", 40), After: sha})
+}
+
+// Forget deletes an Application without a worker, so that it bothers no other
+// test. It is for cleanup: errors do not matter there.
+func (s *Stack) Forget(key app.Key) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	resource := s.Objects.Resource(v1alpha1.GroupVersionResource).Namespace(key.Namespace)
+	_, _ = resource.Patch(ctx, key.Name, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+	_ = resource.Delete(ctx, key.Name, metav1.DeleteOptions{})
+}
+
+// Pushes counts the pushes that the stream holds.
+func (s *Stack) Pushes(t testing.TB) (n int) {
+	t.Helper()
+	must(t, s.Bus.Replay(t.Context(), bus.Query{Subjects: []string{"plumb.events.git.push.>"}}, func(event.Event) error {
+		n++
+		return nil
+	}))
+	return n
+}
+
+// Settled waits until no request for an Application waits or is worked on.
+func (s *Stack) Settled(t testing.TB, key app.Key) {
+	t.Helper()
+	quiet := 0
+	s.Eventually(t, "no attempt is under way", func() error {
+		held, err := s.Bus.Held(t.Context(), bus.SyncLease(s.Cluster, key.Namespace, key.Name))
+		if err != nil {
+			return err
+		}
+		if quiet++; held || Ready(s.Get(t, key)) != nil {
+			quiet = 0
+		}
+		if quiet < 10 {
+			return fmt.Errorf("quiet %d times in a row", quiet)
+		}
+		return nil
+	})
+}
+
+// WatchAttempts watches the status of an Application until ctx ends, and then
+// sends what was wrong in the order of its attempts.
+func (s *Stack) WatchAttempts(t testing.TB, ctx context.Context, key app.Key) <-chan []string {
+	t.Helper()
+	w, err := s.Objects.Resource(v1alpha1.GroupVersionResource).Namespace(key.Namespace).
+		Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + key.Name})
+	must(t, err)
+	out := make(chan []string, 1)
+	go func() {
+		var wrong []string
+		var last v1alpha1.LastAttempt
+		for e := range w.ResultChan() {
+			now, ok := attemptOf(e.Object)
+			if !ok {
+				continue
+			}
+			if problem := order(last, now); problem != "" {
+				wrong = append(wrong, problem)
+			}
+			last = now
+		}
+		out <- wrong
+	}()
+	return out
+}
+
+func attemptOf(o any) (v1alpha1.LastAttempt, bool) {
+	raw, err := json.Marshal(o)
+	a := &v1alpha1.Application{}
+	if err != nil || json.Unmarshal(raw, a) != nil || a.Status.LastAttempt == nil {
+		return v1alpha1.LastAttempt{}, false
+	}
+	return *a.Status.LastAttempt, true
+}
+
+// order says what is wrong with one status after another; empty when nothing is.
+func order(last, now v1alpha1.LastAttempt) string {
+	switch {
+	case now.Number < last.Number:
+		return fmt.Sprintf("attempt %d came after %d", now.Number, last.Number)
+	case now.Number > last.Number && last.Result == v1alpha1.ResultRunning:
+		return fmt.Sprintf("attempt %d began while %d was running", now.Number, last.Number)
+	case now.Number == last.Number && now.Result == v1alpha1.ResultRunning && last.Result != v1alpha1.ResultRunning:
+		return fmt.Sprintf("attempt %d runs again after it was %s", now.Number, last.Result)
+	}
+	return ""
+}
+
+// Condition is the condition of that type; the zero value when there is none.
+func Condition(a *v1alpha1.Application, kind string) metav1.Condition {
+	if c := meta.FindStatusCondition(a.Status.Conditions, kind); c != nil {
+		return *c
+	}
+	return metav1.Condition{}
+}

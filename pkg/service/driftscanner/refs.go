@@ -1,0 +1,178 @@
+package driftscanner
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/plumb-gitops/plumb/pkg/app"
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/catalog"
+	"github.com/plumb-gitops/plumb/pkg/event"
+	"github.com/plumb-gitops/plumb/pkg/git"
+	"github.com/plumb-gitops/plumb/pkg/source"
+	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
+)
+
+// tick is how often it is looked whose turn it is.
+const tick = time.Second
+
+// provider is what a push that the scanner found names as its provider.
+const provider = "sweep"
+
+// refs sweeps the refs of all used repositories, and asks for another try of
+// what failed, once in every Application's interval.
+type refs struct {
+	catalog   *catalog.Catalog
+	sources   source.Policy
+	store     *git.Store
+	publisher *publisher
+	objects   *objects
+	interval  time.Duration // of Applications that name none
+	now       func() time.Time
+	log       *slog.Logger
+
+	mu   sync.Mutex
+	next map[app.Key]time.Time
+	seen map[ref]string // newest commit known to be announced
+}
+
+type ref struct {
+	repo, name string // canonical name, and ref as the Application has it
+}
+
+// Run sweeps until ctx ends.
+func (r *refs) Run(ctx context.Context) error {
+	for pause(ctx, tick) {
+		due := r.due()
+		if len(due) == 0 {
+			continue
+		}
+		for _, a := range due {
+			r.objects.forget(a.Key())
+			r.objects.mark(a.Key())
+			r.retry(ctx, a)
+		}
+		r.sweep(ctx, due)
+	}
+	return nil
+}
+
+// due are the Applications whose turn it is. The first turn of each comes at a
+// random moment of its interval, so that they spread out.
+func (r *refs) due() []*v1alpha1.Application {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	next := make(map[app.Key]time.Time, len(r.next))
+	var due []*v1alpha1.Application
+	for _, a := range r.catalog.All() {
+		interval := r.interval
+		if given := a.Spec.Sync.Interval; given != nil {
+			interval = given.Duration
+		}
+		at, known := r.next[a.Key()]
+		switch {
+		case !known:
+			at = now.Add(rand.N(interval))
+		case !at.After(now):
+			due = append(due, a)
+			at = now.Add(interval*9/10 + rand.N(interval/5))
+		}
+		next[a.Key()] = at
+	}
+	r.next = next
+	return due
+}
+
+// retry asks for another attempt after a failure: what was wrong may be over.
+func (r *refs) retry(ctx context.Context, a *v1alpha1.Application) {
+	last := a.Status.LastAttempt
+	if a.Spec.Suspend || last == nil || last.Result != v1alpha1.ResultFailed || a.Spec.Sync.Mode == v1alpha1.ModeManual {
+		return
+	}
+	if err := r.publisher.request(ctx, "sweep/"+r.publisher.newID(), a.Key(), event.ReasonRetry); err != nil {
+		r.log.WarnContext(ctx, "retry not requested", "application", a.Key().String(), "error", err)
+	}
+}
+
+// Announced notes a push that a webhook told of.
+func (r *refs) Announced(e event.Event) error {
+	push, ok := e.Data.(*eventsv1.GitRouted)
+	if ok && push.GetTo() != "" {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for key := range r.seen {
+			if key.repo == r.sources.Canonical(push.GetRepo()) && source.Follows(key.name, push.GetRef()) {
+				r.seen[key] = push.GetTo()
+			}
+		}
+	}
+	return nil
+}
+
+// sweep lists each repository once for all its refs.
+func (r *refs) sweep(ctx context.Context, due []*v1alpha1.Application) {
+	lists := map[git.Query]map[string]string{}
+	done := map[ref]bool{}
+	for _, a := range due {
+		key := ref{repo: r.sources.Repo(a), name: a.Spec.Source.Ref}
+		if a.Spec.Suspend || done[key] {
+			continue
+		}
+		done[key] = true
+		if err := r.look(ctx, a, key, lists); err != nil && ctx.Err() == nil {
+			r.log.WarnContext(ctx, "ref not swept", "repo", key.repo, "ref", key.name, "error", err)
+		}
+	}
+}
+
+func (r *refs) look(ctx context.Context, a *v1alpha1.Application, key ref, lists map[git.Query]map[string]string) error {
+	query, err := r.sources.Query(ctx, a)
+	if err != nil {
+		return err
+	}
+	query.Ref = ""
+	list, listed := lists[query]
+	if !listed {
+		if list, err = r.store.Refs(ctx, query.URL, query.Credential); err != nil {
+			return err
+		}
+		lists[query] = list
+	}
+	name, sha, err := git.Resolve(list, key.name)
+	if err != nil || name == "" || r.known(key, sha) {
+		return err
+	}
+	push := &eventsv1.GitPush{Repo: key.repo, Ref: name, After: sha, Provider: provider}
+	if err := r.publisher.send(ctx, event.GitPush, "", "", push); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen[key] = sha
+	return nil
+}
+
+// known says whether a commit was announced, or some Application of its ref has
+// been at it already.
+func (r *refs) known(key ref, sha string) bool {
+	r.mu.Lock()
+	seen := r.seen[key] == sha
+	r.mu.Unlock()
+	if seen {
+		return true
+	}
+	for _, a := range r.catalog.All() {
+		at := a.Status.LastAttempt != nil && a.Status.LastAttempt.Revision == sha
+		if at && a.Spec.Source.Ref == key.name && r.sources.Repo(a) == key.repo {
+			r.mu.Lock()
+			r.seen[key] = sha
+			r.mu.Unlock()
+			return true
+		}
+	}
+	return false
+}
