@@ -35,9 +35,10 @@ func (s *Stack) Work(t testing.TB) (stop func()) {
 	store, err := git.Open(filepath.Join(c.NATS.DataDir, "git"), git.Options{Log: log})
 	must(t, err)
 	renderer := render.New(render.Options{})
-	parts := worker.New(c, worker.Parts{
-		Bus: b, Cluster: kube, Catalog: catalog.New(kube, catalog.Options{Log: log}), Store: store, Renderer: renderer,
-	}, log)
+	applications := catalog.New(kube, catalog.Options{Log: log})
+	parts := append(worker.New(c, worker.Parts{
+		Bus: b, Cluster: kube, Catalog: applications, Store: store, Renderer: renderer,
+	}, log), service.Part{Name: "catalog", Run: applications.Run})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- service.Run(ctx, log, service.ShutdownLimit, parts...) }()

@@ -20,6 +20,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/render"
 	"github.com/plumb-gitops/plumb/pkg/service"
 	"github.com/plumb-gitops/plumb/pkg/service/dashboard"
+	"github.com/plumb-gitops/plumb/pkg/service/driftscanner"
 	"github.com/plumb-gitops/plumb/pkg/service/receiver"
 	"github.com/plumb-gitops/plumb/pkg/service/worker"
 )
@@ -89,6 +90,10 @@ func (s shared) services(env service.Env, built *service.Built) error {
 	built.Parts = append(built.Parts, worker.New(c, worker.Parts{
 		Bus: s.bus, Cluster: s.cluster, Catalog: s.catalog, Store: s.store, Renderer: renderer,
 	}, env.Log.With("part", "worker"))...)
+	built.Parts = append(built.Parts, driftscanner.New(c, driftscanner.Parts{
+		Bus: s.bus, Cluster: s.cluster, Catalog: s.catalog, Store: s.store,
+	}, env.Log.With("part", "drift-scanner"))...)
+	built.Parts = append(built.Parts, service.Part{Name: "catalog", Run: s.catalog.Run})
 	return nil
 }
 

@@ -28,8 +28,8 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/source"
 )
 
-// Parts are what a scanner works with. Catalog is the scanner's own: it is run
-// and subscribed to here.
+// Parts are what a scanner works with. New subscribes to Catalog; whoever made it runs
+// it afterwards.
 type Parts struct {
 	Bus     *bus.Bus
 	Cluster *cluster.Cluster
@@ -54,7 +54,6 @@ func New(c config.Config, p Parts, log *slog.Logger) []service.Part {
 	}
 	p.Catalog.Subscribe(objects.Observe)
 	return []service.Part{
-		{Name: "catalog", Run: p.Catalog.Run},
 		{Name: "objects", Run: objects.Run},
 		{Name: "refs", Run: refs.Run},
 		{Name: "announced", Run: func(ctx context.Context) error {
@@ -88,7 +87,8 @@ func build(ctx context.Context, env service.Env) (built service.Built, err error
 	}
 	built.Close = append(built.Close, func() { _ = store.Close() })
 	applications := catalog.New(kube, catalog.Options{Service: "plumb-drift-scanner", Log: env.Log})
-	built.Parts = New(c, Parts{Bus: b, Cluster: kube, Catalog: applications, Store: store}, env.Log)
+	built.Parts = append(New(c, Parts{Bus: b, Cluster: kube, Catalog: applications, Store: store}, env.Log),
+		service.Part{Name: "catalog", Run: applications.Run})
 	built.Checks = []service.Check{{Name: "nats", Ready: func(context.Context) error { return b.Connected() }}}
 	return built, nil
 }

@@ -41,7 +41,8 @@ func build(ctx context.Context, env service.Env) (built service.Built, err error
 	renderer := render.New(render.Options{})
 	built.Close = append(built.Close, renderer.Close)
 	applications := catalog.New(kube, catalog.Options{Log: env.Log})
-	built.Parts = New(c, Parts{Bus: b, Cluster: kube, Catalog: applications, Store: store, Renderer: renderer}, env.Log)
+	built.Parts = append(New(c, Parts{Bus: b, Cluster: kube, Catalog: applications, Store: store, Renderer: renderer}, env.Log),
+		service.Part{Name: "catalog", Run: applications.Run})
 	built.Checks = []service.Check{
 		{Name: "nats", Ready: func(context.Context) error { return b.Connected() }},
 		{Name: "catalog", Ready: func(context.Context) error {

@@ -27,8 +27,8 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/source"
 )
 
-// Parts are what a worker works with. Catalog is the worker's own: it is run
-// and subscribed to here.
+// Parts are what a worker works with. New subscribes to Catalog; whoever made it runs
+// it afterwards.
 type Parts struct {
 	Bus      *bus.Bus
 	Cluster  *cluster.Cluster
@@ -43,7 +43,6 @@ func New(c config.Config, p Parts, log *slog.Logger) []service.Part {
 	p.Catalog.Subscribe(w.changes.Observe)
 	p.Catalog.Subscribe(w.reconciler.Finisher().Observe)
 	return []service.Part{
-		{Name: "catalog", Run: p.Catalog.Run},
 		{Name: "report", Run: w.reporter.Run},
 		{Name: "finish", Run: w.reconciler.Finisher().Run},
 		{Name: "changes", Run: w.changes.Run},
