@@ -56,18 +56,18 @@ func (b *Bus) watchFreed(ctx context.Context, key string, freed chan<- struct{})
 		policy: jetstream.DeliverLastPerSubjectPolicy,
 		handle: func(msg jetstream.Msg, _ *jetstream.MsgMetadata) error {
 			if deleted(msg) {
-				tell(freed)
+				signal(freed)
 			}
 			return nil
 		},
-		replaced: func() error { tell(freed); return nil },
+		replaced: func() error { signal(freed); return nil },
 	}
 	if err := t.run(ctx); err != nil {
 		b.log.Warn("watch lease", "lease", key, "error", err)
 	}
 }
 
-func tell(c chan<- struct{}) {
+func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

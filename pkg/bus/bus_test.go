@@ -127,11 +127,15 @@ func push(id, repo string) event.Event {
 }
 
 func request(id, name string) event.Event {
-	data := &eventsv1.SyncRequested{Cluster: "local", Namespace: "team", Name: name, Reason: "push", RequestId: id}
+	data := requestData("local", name)
 	return event.Event{
 		ID: id, Source: event.SourceOf("local", "worker"), Type: event.SyncRequested, Subject: event.SubjectOf(data),
 		Time: time.Now(), Data: data,
 	}
+}
+
+func requestData(cluster, name string) *eventsv1.SyncRequested {
+	return &eventsv1.SyncRequested{Cluster: cluster, Namespace: "team", Name: name, Reason: "push"}
 }
 
 func publish(t *testing.T, b *bus.Bus, e event.Event, id string) uint64 {

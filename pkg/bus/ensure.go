@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -51,13 +52,16 @@ func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) err
 	if err != nil {
 		return transient(err)
 	}
-	refused, warnings := differences(want, stream.CachedInfo().Config)
-	for _, w := range warnings {
-		b.log.Warn("stream differs from what Plumb would create", "stream", want.Name, "difference", w.String())
+	info := stream.CachedInfo()
+	if want.Name == bucketStream(leasesBucket) {
+		b.tenures.seeBucket(info.Created, info.State.LastSeq, b.o.Now().Add(b.o.Timing.Guard))
+	}
+	refused, warnings := differences(want, info.Config)
+	if len(warnings) > 0 {
+		b.log.Warn("stream differs from what Plumb would create", "stream", want.Name, "difference", tell(warnings))
 	}
 	if len(refused) > 0 {
-		return fault.Refuse("", fault.Place{Object: "stream " + want.Name, Field: refused[0].field},
-			"%v: delete the stream, or give Plumb another NATS account", refused)
+		return fault.Refuse("", fault.Place{}, "%s; delete the stream, or give Plumb another NATS account", tell(refused))
 	}
 	return nil
 }
@@ -77,6 +81,10 @@ func (b *Bus) createStream(ctx context.Context, want jetstream.StreamConfig) (je
 // transient gives err a class when it has none: JetStream answers of the
 // 4xx kind stay as they are until somebody changes something.
 func transient(err error) error {
+	var classified *fault.Error
+	if errors.As(err, &classified) {
+		return err
+	}
 	var api jetstream.JetStreamError
 	if errors.As(err, &api) && api.APIError() != nil && api.APIError().Code == 400 {
 		return fault.Refuse("", fault.Place{}, "%w", err)
@@ -91,6 +99,14 @@ type difference struct {
 }
 
 func (d difference) String() string { return fmt.Sprintf("%s is %v, want %v", d.field, d.got, d.want) }
+
+func tell(all []difference) string {
+	texts := make([]string, len(all))
+	for i, d := range all {
+		texts[i] = d.String()
+	}
+	return strings.Join(texts, ", ")
+}
 
 // differences returns what cannot be lived with and what can. The server fills
 // in fields that we leave out, so only ours are compared. A shorter age of the

@@ -38,8 +38,9 @@ type Lease struct {
 	revision  uint64
 	confirmed time.Time // when the last confirmed heartbeat was sent
 
+	life    context.Context // ends with Release and with the bus
 	stop    context.CancelFunc
-	stopped <-chan struct{}
+	stopped <-chan struct{} // closed when no heartbeat is sent any more
 	lost    chan struct{}
 	yielded chan struct{}
 	yields  *nats.Subscription
@@ -62,12 +63,12 @@ func (b *Bus) Lease(ctx context.Context, key, holder string) (*Lease, error) {
 	if err := l.listen(); err != nil {
 		return nil, errors.Join(fmt.Errorf("take lease %s: %w", key, err), l.drop(ctx))
 	}
-	life, stop := context.WithCancel(b.life)
+	l.life, l.stop = context.WithCancel(b.life)
 	stopped := make(chan struct{})
-	l.stop, l.stopped = stop, stopped
+	l.stopped = stopped
 	go func() {
 		defer close(stopped)
-		l.beatUntil(life)
+		l.beatUntil(l.life)
 	}()
 	if err := l.settleIn(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("take lease %s: %w", key, err), l.Release(context.WithoutCancel(ctx)))
@@ -81,7 +82,7 @@ func (l *Lease) take(ctx context.Context) error {
 	revision, err := l.bus.create(ctx, leasesBucket, l.key, l.value)
 	if err == nil {
 		l.confirm(revision, sent)
-		l.bus.tenures.note(newest, revision, sent.Add(l.bus.o.Timing.Guard))
+		l.bus.tenures.note(newest, revision, l.bus.o.Now().Add(l.bus.o.Timing.Guard))
 	}
 	if !errors.Is(err, ErrConflict) {
 		return err
@@ -102,6 +103,7 @@ func (l *Lease) look(ctx context.Context) (*tenure, uint64, error) {
 	if err != nil || value == nil {
 		return nil, 0, err
 	}
+	l.bus.tenures.see(revision)
 	holder := &tenure{}
 	if err := json.Unmarshal(value, holder); err != nil {
 		return &tenure{Holder: "somebody whose name cannot be read"}, revision, nil
@@ -174,7 +176,7 @@ func (l *Lease) renew(ctx context.Context) error {
 	next, err := l.bus.replace(ctx, leasesBucket, l.key, l.value, l.held())
 	if err == nil {
 		l.confirm(next, sent)
-		l.bus.tenures.note(newest, next, sent.Add(l.bus.o.Timing.Guard))
+		l.bus.tenures.note(newest, next, l.bus.o.Now().Add(l.bus.o.Timing.Guard))
 	}
 	return err
 }
@@ -230,7 +232,7 @@ func (l *Lease) Guard() error {
 	select {
 	case <-l.lost:
 		return fault.Retry("", "lease %s is lost", l.key)
-	case <-l.stopped:
+	case <-l.life.Done():
 		return fault.Retry("", "lease %s is released", l.key)
 	default:
 	}

@@ -137,8 +137,7 @@ func (p *puller) create(ctx context.Context, stream jetstream.Stream) (jetstream
 func (p *puller) adopt(stream jetstream.Stream, consumer jetstream.Consumer) error {
 	info := consumer.CachedInfo()
 	if refused := p.differences(info.Config); len(refused) > 0 {
-		return fault.Refuse("", fault.Place{Object: "consumer " + p.config.Durable, Field: refused[0].field},
-			"%v: delete the consumer", refused)
+		return fault.Refuse("", fault.Place{}, "%s; delete the consumer", tell(refused))
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -152,19 +151,21 @@ func (p *puller) adopt(stream jetstream.Stream, consumer jetstream.Consumer) err
 }
 
 func (p *puller) differences(got jetstream.ConsumerConfig) []difference {
-	filters := got.FilterSubjects
-	if got.FilterSubject != "" {
-		filters = []string{got.FilterSubject}
-	}
-	want, have := slices.Sorted(slices.Values(p.config.FilterSubjects)), slices.Sorted(slices.Values(filters))
 	return changed([]difference{
-		{"filter_subjects", fmt.Sprint(want), fmt.Sprint(have)},
+		{"filter_subjects", fmt.Sprint(filters(p.config)), fmt.Sprint(filters(got))},
 		{"ack_policy", p.config.AckPolicy, got.AckPolicy},
 		{"max_deliver", p.config.MaxDeliver, got.MaxDeliver},
 		{"max_ack_pending", p.config.MaxAckPending, got.MaxAckPending},
 		{"headers_only", false, got.HeadersOnly},
 		{"deliver_subject", "", got.DeliverSubject},
 	})
+}
+
+func filters(c jetstream.ConsumerConfig) []string {
+	if c.FilterSubject != "" {
+		return []string{c.FilterSubject}
+	}
+	return slices.Sorted(slices.Values(c.FilterSubjects))
 }
 
 // begin and finish note which messages are being handled, for floor.

@@ -160,15 +160,25 @@ func ImageConsumer(cluster string) Consumer {
 // a message over the first sticks undelivered, the default of the second stalls
 // everybody behind a thousand delayed ones.
 func (c Consumer) config(t Timing) jetstream.ConsumerConfig {
-	return jetstream.ConsumerConfig{
-		Durable:        c.Name,
-		FilterSubjects: c.Subjects,
-		DeliverPolicy:  jetstream.DeliverNewPolicy,
-		AckPolicy:      jetstream.AckExplicitPolicy,
-		AckWait:        t.AckWait,
-		MaxDeliver:     -1,
-		MaxAckPending:  -1,
+	return filtered(c.Subjects, jetstream.ConsumerConfig{
+		Durable:       c.Name,
+		DeliverPolicy: jetstream.DeliverNewPolicy,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       t.AckWait,
+		MaxDeliver:    -1,
+		MaxAckPending: -1,
+	})
+}
+
+// filtered sets the filter. A single one goes into the subject of the request
+// that creates the consumer, where permissions can see it.
+func filtered(subjects []string, config jetstream.ConsumerConfig) jetstream.ConsumerConfig {
+	if len(subjects) == 1 {
+		config.FilterSubject = subjects[0]
+		return config
 	}
+	config.FilterSubjects = subjects
+	return config
 }
 
 // syncConsumer is the one consumer of a cluster's part of the work queue, which

@@ -114,14 +114,13 @@ func (t *tail) consumer(ctx context.Context) (consumer jetstream.Consumer, err e
 }
 
 func (t *tail) config() jetstream.ConsumerConfig {
-	config := jetstream.ConsumerConfig{
-		FilterSubjects:    t.subjects,
+	config := filtered(t.subjects, jetstream.ConsumerConfig{
 		DeliverPolicy:     t.policy,
 		AckPolicy:         jetstream.AckNonePolicy,
 		MemoryStorage:     true,
 		Replicas:          1,
 		InactiveThreshold: 4 * t.bus.o.Timing.Pull,
-	}
+	})
 	switch {
 	case t.next > 0:
 		config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, t.next
