@@ -145,7 +145,7 @@ func TestParseReadsRealPayloads(t *testing.T) {
 		"Harbor: push without tag as CloudEvent": {file: "harbor/cloudevents", id: harborID, ignored: "image has no tag"},
 		"Harbor: push with a tag as CloudEvent": {file: "harbor/cloudevents", edits: []edit{{`"tag": "` + harborDigest + `"`, `"tag": "3.18"`}, {"localhost/harbor", "localhost:5000/harbor"}}, id: harborID, want: []proto.Message{
 			&eventsv1.ImagePush{Registry: "localhost:5000", Repository: "harbor/alpine", Tag: "3.18", Digest: harborDigest, Provider: "harbor", DeliveryId: harborID}}},
-		"Harbor: scan":       {file: "harbor/push", edits: []edit{{"PUSH_ARTIFACT", "SCANNING_COMPLETED"}}, ignored: `event "SCANNING_COMPLETED" is not used`},
+		"Harbor: scan": {file: "harbor/push", edits: []edit{{"PUSH_ARTIFACT", "SCANNING_COMPLETED"}}, ignored: `event "SCANNING_COMPLETED" is not used`},
 		"Distribution: push, from the registry itself": {file: "distribution/push", id: "01a206fc-1dad-7cb7-9d70-922d38c3ea72", want: []proto.Message{
 			&eventsv1.ImagePush{Registry: "127.0.0.1:34409", Repository: "acme/web", Tag: "v1", Digest: "sha256:f20c43161d73848408ef247f0ec7111b19fe58ffebc0cbcaa0d2c8bda4967268", Provider: "distribution", DeliveryId: "01a206fc-1dad-7cb7-9d70-922d38c3ea72"}}},
 		"Distribution: pull": {file: "distribution/pull", ignored: `action "pull" is not used`},

@@ -351,34 +351,49 @@ func TestUnknownHooksAnswerLikeWrongSignatures(t *testing.T) {
 	}
 }
 
-// The time is compared by its minimum over many runs, with a body so large
-// that hashing it once more or once less would show.
+// The time is compared by its minimum, with a body so large that hashing it
+// once more or once less would show. On a busy machine the minimum takes many
+// rounds to settle; a difference that is really there never goes away.
 func TestUnknownHooksCostAsMuchAsWrongSignatures(t *testing.T) {
 	c := hooked(t, "github", "gitlab", "dockerhub")
 	c.Hooks = append(c.Hooks, config.Hook{Name: "rotating", Provider: "generic", SecretFile: secretFile(t, "new", "old")})
 	r := build(t, c, &recorder{}, receiver.Options{})
-	body := bytes.Repeat([]byte("x"), 1<<20)
-	best := map[string]time.Duration{}
 	names := []string{"github", "gitlab", "dockerhub", "rotating", "unknown", "unsigned"}
-	for range 40 {
+	best := map[string]time.Duration{}
+	for round := 0; round < 20 || round < 400 && uneven(best) != ""; round++ {
 		rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] }) // the collector must not favour one
 		for _, name := range names {
-			q := httptest.NewRequest(http.MethodPost, "/hooks/"+name, bytes.NewReader(body))
-			if name == "unsigned" {
-				q.URL.Path = "/hooks/github"
-			} else {
-				q.Header.Set("X-Hub-Signature-256", sign([]byte("x")))
-			}
-			began := time.Now()
-			r.ServeHTTP(httptest.NewRecorder(), q)
-			if took := time.Since(began); best[name] == 0 || took < best[name] {
+			if took := refused(r, name); best[name] == 0 || took < best[name] {
 				best[name] = took
 			}
 		}
 	}
+	if name := uneven(best); name != "" {
+		t.Errorf("%s takes %s, an unknown hook %s", name, best[name], best["unknown"])
+	}
+}
+
+// refused is the time that a refusal takes.
+func refused(r *receiver.Receiver, name string) time.Duration {
+	q := httptest.NewRequest(http.MethodPost, "/hooks/"+name, bytes.NewReader(large))
+	if name == "unsigned" {
+		q.URL.Path = "/hooks/github"
+	} else {
+		q.Header.Set("X-Hub-Signature-256", sign(nil))
+	}
+	began := time.Now()
+	r.ServeHTTP(httptest.NewRecorder(), q)
+	return time.Since(began)
+}
+
+var large = bytes.Repeat([]byte("x"), 1<<20)
+
+// uneven names one whose time is far from that of an unknown hook.
+func uneven(best map[string]time.Duration) string {
 	for name, took := range best {
-		if ratio := float64(took) / float64(best["unknown"]); ratio < 0.7 || ratio > 1.4 {
-			t.Errorf("%s takes %s, an unknown hook %s", name, took, best["unknown"])
+		if ratio := float64(took) / float64(best["unknown"]); ratio < 0.75 || ratio > 1.33 {
+			return name
 		}
 	}
+	return ""
 }

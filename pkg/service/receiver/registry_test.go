@@ -16,6 +16,7 @@ import (
 	"github.com/distribution/distribution/v3/registry/handlers"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/google/go-cmp/cmp"
+	"github.com/sirupsen/logrus"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/plumb-gitops/plumb/pkg/service/receiver"
@@ -31,6 +32,7 @@ func notifyingRegistry(t *testing.T, hook string) string {
 		Name: "plumb", URL: hook, Headers: http.Header{"Authorization": {"Bearer " + secret}},
 		Timeout: 5 * time.Second, Threshold: 1, Backoff: 50 * time.Millisecond,
 	}}
+	logrus.SetOutput(io.Discard) // the registry logs there whatever it is told
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	server := httptest.NewServer(handlers.NewApp(ctx, c))
