@@ -164,7 +164,7 @@ func (f *Finisher) settle(ctx context.Context, a *v1alpha1.Application, reports 
 func verdict(a *v1alpha1.Application, s health.Summary, err error) outcome {
 	o := outcome{
 		result: v1alpha1.ResultSucceeded, revision: a.Status.LastAttempt.Revision,
-		inputs: a.Status.Inputs, applied: true, health: s,
+		inputs: a.Status.Inputs, applied: true, health: s, finishing: true,
 	}
 	switch {
 	case err != nil:

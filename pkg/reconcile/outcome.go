@@ -31,6 +31,9 @@ type outcome struct {
 	deadline time.Time
 	drifted  []string // objects that drifted and were left alone
 	outcomes []apply.Outcome
+	// finishing says that only the wait for health ended here: what the attempt
+	// itself found stands in the status already.
+	finishing bool
 }
 
 // objects lists what became of each object that an attempt did something about,

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -109,10 +110,20 @@ func conditions(s *v1alpha1.ApplicationStatus, a *v1alpha1.Application, o outcom
 	set(s, a, v1alpha1.ConditionReady, ready(o.result), o.reason(), o.message())
 	synced(s, a, o)
 	healthy(s, a, o)
-	if o.applied {
+	drift(s, a, o)
+	set(s, a, v1alpha1.ConditionSuspended, metav1.ConditionFalse, fault.Succeeded, "")
+}
+
+// drift is told only by an attempt that came to its end; what it left alone differs.
+func drift(s *v1alpha1.ApplicationStatus, a *v1alpha1.Application, o outcome) {
+	switch {
+	case !o.applied || o.finishing:
+	case len(o.drifted) > 0:
+		set(s, a, v1alpha1.ConditionDrifted, metav1.ConditionTrue, fault.Succeeded,
+			bounded("spec.sync.drift is warn, so these are left as they are: "+strings.Join(o.drifted, ", ")))
+	default:
 		set(s, a, v1alpha1.ConditionDrifted, metav1.ConditionFalse, fault.Succeeded, "")
 	}
-	set(s, a, v1alpha1.ConditionSuspended, metav1.ConditionFalse, fault.Succeeded, "")
 }
 
 func ready(result v1alpha1.Result) metav1.ConditionStatus {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -116,6 +117,9 @@ func (r *Reconciler) storeHeld(ctx context.Context, a *v1alpha1.Application, b b
 	s.ObservedGeneration, s.Requested = a.Generation, b.requested
 	for _, c := range why.conditions {
 		set(s, a, c.Type, c.Status, fault.Reason(c.Reason), c.Message)
+	}
+	if equality.Semantic.DeepEqual(a.Status, *s) {
+		return nil
 	}
 	written, err := r.catalog.WriteStatus(ctx, next)
 	if err != nil {
