@@ -432,6 +432,29 @@ func TestDamagedStoreIsReplaced(t *testing.T) {
 	}
 }
 
+// TestServerLeavesOutWhatTheStoreLacks makes the store claim more history than it
+// has: the server then leaves out objects of an old tree, which must be noticed.
+func TestServerLeavesOutWhatTheStoreLacks(t *testing.T) {
+	s := newSite(t, gitserver.Options{}, git.Options{})
+	for _, n := range []string{"1", "2", "3"} {
+		s.push(map[string]string{"app/f": n})
+	}
+	s.atServer("repack", "-adbq")
+	s.wantFile(s.git("rev-parse", "HEAD"), "app/f", "3")
+	if err := s.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(s.bare(), "shallow"), 0); err != nil {
+		t.Fatal(err)
+	}
+	s.open(git.Options{})
+	s.git("checkout", "-q", "HEAD~2", "--", "app")
+	s.wantFile(s.push(nil), "app/f", "1")
+	if !s.log.contains("replace Git store") {
+		t.Errorf("the store was not replaced: %q", s.log.lines)
+	}
+}
+
 func TestReaderKeepsItsTreeWhileTheStoreIsReplaced(t *testing.T) {
 	s := newSite(t, gitserver.Options{}, git.Options{Cache: 1})
 	sha := s.push(map[string]string{"f": "a", "dir/g": "b"})
