@@ -18,10 +18,11 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 )
 
-// ConfigMaps, Deployments and Namespaces are what tests look at most.
+// ConfigMaps and the others are what tests look at most.
 var (
 	ConfigMaps  = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	Deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	Secrets     = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
 	Namespaces  = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
 )
 
@@ -51,6 +52,13 @@ func (s *Stack) Patch(t testing.TB, key app.Key, patch string) {
 	t.Helper()
 	_, err := s.Objects.Resource(v1alpha1.GroupVersionResource).Namespace(key.Namespace).
 		Patch(t.Context(), key.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	must(t, err)
+}
+
+// PatchObject changes any object by a JSON merge patch.
+func (s *Stack) PatchObject(t testing.TB, resource schema.GroupVersionResource, namespace, name, patch string) {
+	t.Helper()
+	_, err := s.Objects.Resource(resource).Namespace(namespace).Patch(t.Context(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	must(t, err)
 }
 

@@ -55,12 +55,25 @@ type Stack struct {
 func New(t testing.TB) *Stack { return With(t, kubetest.Start(t)) }
 
 // With is New on a given control plane.
-func With(t testing.TB, kube *kubetest.Kube) *Stack {
+func With(t testing.TB, kube *kubetest.Kube) *Stack { return start(t, kube, gitserver.Options{}) }
+
+// GitUser and GitPassword are what a guarded Git server wants.
+const (
+	GitUser     = "plumb"
+	GitPassword = "the-right-password"
+)
+
+// Guarded is New with a Git server that wants a password.
+func Guarded(t testing.TB) *Stack {
+	return start(t, kubetest.Start(t), gitserver.Options{Username: GitUser, Password: GitPassword})
+}
+
+func start(t testing.TB, kube *kubetest.Kube, git gitserver.Options) *Stack {
 	t.Helper()
 	s := &Stack{Kube: kube, Cluster: "test-" + filepath.Base(t.TempDir()), logs: newLogFile(t)}
 	s.log = slog.New(slog.NewTextHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s.startNATS(t)
-	s.startGit(t)
+	s.startGit(t, git)
 	s.startReceiver(t)
 	s.installCRD(t)
 	objects, err := dynamic.NewForConfig(kube.Config(t))
@@ -80,9 +93,9 @@ func (s *Stack) startNATS(t testing.TB) {
 	t.Cleanup(s.Bus.Close)
 }
 
-func (s *Stack) startGit(t testing.TB) {
+func (s *Stack) startGit(t testing.TB, o gitserver.Options) {
 	t.Helper()
-	server, err := gitserver.New(t.TempDir(), gitserver.Options{})
+	server, err := gitserver.New(t.TempDir(), o)
 	must(t, err)
 	must(t, server.Start())
 	t.Cleanup(func() { must(t, server.Stop()) })
@@ -211,6 +224,9 @@ func (l *logFile) Write(p []byte) (int, error) {
 	defer l.mu.Unlock()
 	return l.file.Write(p)
 }
+
+// Logs is the last part of what all parts logged.
+func (s *Stack) Logs() string { return s.logs.tail() }
 
 // tail is the last part of the log.
 func (l *logFile) tail() string {
