@@ -6,17 +6,12 @@ import (
 	"path/filepath"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/yaml"
-
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/bus"
 	"github.com/plumb-gitops/plumb/pkg/bus/embedded"
 	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/git"
-	"github.com/plumb-gitops/plumb/pkg/object"
 	"github.com/plumb-gitops/plumb/pkg/render"
 	"github.com/plumb-gitops/plumb/pkg/service"
 	"github.com/plumb-gitops/plumb/pkg/service/dashboard"
@@ -52,7 +47,7 @@ func build(ctx context.Context, env service.Env) (built service.Built, err error
 	if err != nil {
 		return built, err
 	}
-	if err := installCRD(ctx, s.cluster.As(cluster.Identity{})); err != nil {
+	if err := install(ctx, s.cluster); err != nil {
 		return built, err
 	}
 	s.catalog = catalog.New(s.cluster, catalog.Options{Log: env.Log})
@@ -130,50 +125,14 @@ func openBus(ctx context.Context, env service.Env, built *service.Built) (*bus.B
 	return b, err
 }
 
-// crdLimit is how long the API server may take to serve the Application API.
-const crdLimit = 30 * time.Second
+// installLimit is how long the API server may take to serve the Application API.
+const installLimit = 30 * time.Second
 
-// installCRD installs or upgrades the CRD, and returns once it is served.
-func installCRD(ctx context.Context, kube *cluster.Client) error {
-	ctx, cancel := context.WithTimeout(ctx, crdLimit)
+func install(ctx context.Context, c *cluster.Cluster) error {
+	ctx, cancel := context.WithTimeout(ctx, installLimit)
 	defer cancel()
-	crd := &unstructured.Unstructured{}
-	if err := yaml.Unmarshal(v1alpha1.CRD(), &crd.Object); err != nil {
-		return fmt.Errorf("read the CRD: %w", err)
-	}
-	if _, err := kube.Apply(ctx, object.New(crd, "", 0), cluster.ApplyOptions{}); err != nil {
+	if err := c.EnsureCRD(ctx, v1alpha1.CRD()); err != nil {
 		return fmt.Errorf("install the CRD: %w", err)
-	}
-	return established(ctx, kube, crd.GetName())
-}
-
-func established(ctx context.Context, kube *cluster.Client, name string) error {
-	watching, enough := context.WithCancel(ctx)
-	defer enough()
-	served := false
-	err := kube.Watch(watching, cluster.Selection{
-		GroupVersionKind: schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"},
-		Name:             name,
-	}, func(e cluster.WatchEvent) {
-		if served = served || e.Object != nil && isEstablished(e.Object); served {
-			enough()
-		}
-	})
-	switch {
-	case err != nil:
-		return fmt.Errorf("install the CRD: %w", err)
-	case !served:
-		return fmt.Errorf("install the CRD: the API server does not serve %s after %s", name, crdLimit)
 	}
 	return nil
-}
-
-func isEstablished(crd *unstructured.Unstructured) bool {
-	conditions, _, _ := unstructured.NestedSlice(crd.Object, "status", "conditions")
-	for _, c := range conditions {
-		if c, ok := c.(map[string]any); ok && c["type"] == "Established" && c["status"] == "True" {
-			return true
-		}
-	}
-	return false
 }

@@ -159,5 +159,5 @@ func verdict(s *eventsv1.ApplicationState, id string) (done bool, err error) {
 
 func (w *waiting) last(s *eventsv1.ApplicationState) {
 	fmt.Fprintf(w.out, "%s: attempt %d %s at %s, %d of %d objects healthy\n", w.key, s.GetAttempt(), cell(s.GetResult()),
-		cell(short(s.GetRevision())), s.GetResources().GetHealthy(), s.GetResources().GetTotal())
+		cell(short(or(s.GetExamined(), s.GetRevision()))), s.GetResources().GetHealthy(), s.GetResources().GetTotal())
 }
