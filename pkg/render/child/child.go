@@ -51,11 +51,11 @@ func Main() bool {
 	memory, _ := strconv.ParseInt(os.Args[1], 10, 64)
 	cpu, _ := strconv.ParseInt(os.Args[2], 10, 64)
 	in, out := os.Stdin, os.Stdout
-	silence()
 	if err := confine(memory); err != nil {
 		fmt.Fprintln(os.Stderr, "confine render child:", err)
 		return true
 	}
+	silence()
 	runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0)))
 	debug.SetMemoryLimit(memory / 4 * 3)
 	debug.SetGCPercent(200)
@@ -70,9 +70,7 @@ func Main() bool {
 func silence() {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	log.SetOutput(io.Discard)
-	if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
-		os.Stdout, os.Stderr = null, null
-	}
+	os.Stdout, os.Stderr = nil, nil // writing to a nil file is an error, no more
 }
 
 type frame struct {

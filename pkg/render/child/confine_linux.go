@@ -2,6 +2,10 @@ package child
 
 import (
 	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -18,10 +22,12 @@ func attributes() *syscall.SysProcAttr {
 }
 
 // confine takes from the process what a render does not need: it opens no file and
-// no socket any more, gets no new rights, and its memory ends at the limit.
+// no socket any more, and its memory ends at the limit.
 func confine(memory int64) error {
 	// The runtime makes its poller with the first timer and dies when it cannot.
 	time.NewTimer(time.Hour).Stop()
+	dropInherited()
+	exitOnCPULimit()
 	for _, limit := range []struct {
 		name     string
 		resource int
@@ -40,10 +46,39 @@ func confine(memory int64) error {
 			return fmt.Errorf("limit %s: %w", limit.name, err)
 		}
 	}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("give up privileges: %w", err)
-	}
 	return nil
+}
+
+// bequeath gives the calling thread what its children inherit: never more rights.
+// It fails only where the kernel is older than this attribute, which is then missed.
+func bequeath() { _ = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }
+
+// dropInherited closes files that the parent itself inherited without knowing. What
+// the runtime has opened for itself stays.
+func dropInherited() {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		target, _ := os.Readlink("/proc/self/fd/" + e.Name())
+		own := strings.HasPrefix(target, "anon_inode:") || strings.HasPrefix(target, "/sys/fs/cgroup/")
+		if err == nil && fd > 2 && target != "" && !own {
+			_ = unix.Close(fd)
+		}
+	}
+}
+
+// exitOnCPULimit makes SIGXCPU what it is by default: the runtime ignores it.
+func exitOnCPULimit() {
+	over := make(chan os.Signal, 1)
+	signal.Notify(over, syscall.SIGXCPU)
+	go func() {
+		<-over
+		_, _ = syscall.Write(2, []byte("fatal error: SIGXCPU\n"))
+		os.Exit(2)
+	}()
 }
 
 // allowCPU lets the process use that many more seconds of CPU time.

@@ -18,4 +18,6 @@ func confine(memory int64) error {
 	return nil
 }
 
+func bequeath() {}
+
 func allowCPU(int64) error { return nil }

@@ -55,6 +55,7 @@ func (p *Pool) start(ctx context.Context) (*process, error) {
 // signal when the thread that started a child ends, not the process.
 func (p *Pool) starter() {
 	runtime.LockOSThread()
+	bequeath()
 	for {
 		select {
 		case <-p.done:

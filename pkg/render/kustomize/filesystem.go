@@ -77,7 +77,7 @@ func (f *filesystem) stat(name string) (real string, isDir bool, err error) {
 	if err != nil {
 		return "", false, err
 	}
-	if linked, ok := info.Sys().(string); ok {
+	if linked, ok := info.Sys().(string); ok && linked != "" {
 		inside = linked
 	}
 	return path.Join(mount, inside), info.IsDir(), nil
