@@ -47,6 +47,27 @@ func (p Provider) json(q Request) ([]byte, error) {
 	return nil, ErrMediaType
 }
 
+// maxValues bounds what a body becomes once it is decoded: an element of two
+// bytes may turn into a struct of hundreds. The largest pushes that Git hosts
+// send hold a third of it.
+const maxValues = 250_000
+
+// values counts the values of a JSON text, give or take the empty ones.
+func values(text []byte) (n int) {
+	inString := false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case !inString && (c == ',' || c == '[' || c == '{'):
+			n++
+		}
+	}
+	return n
+}
+
 func (p *payload) fail(field, format string, args ...any) {
 	if p.err == nil {
 		p.err = fault.Refuse("", fault.Place{Field: field}, format, args...)

@@ -83,6 +83,10 @@ func (p Provider) Parse(q Request) (Delivery, error) {
 		return Delivery{}, err
 	}
 	in := &payload{header: q.Header, body: body, provider: p.name, id: p.deliveryID(q.Header)}
+	if values(body) > maxValues {
+		in.fail("", "payload holds more than %d values", maxValues)
+		return Delivery{}, in.err
+	}
 	data := p.parse(in)
 	switch {
 	case in.err != nil:
