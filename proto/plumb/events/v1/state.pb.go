@@ -312,26 +312,42 @@ func (x *Resources) GetDegraded() int32 {
 	return 0
 }
 
-// Incident is a value of KV plumb_incidents, changed by compare-and-set.
+// Incident is a value of KV plumb_incidents, changed by compare-and-set. There
+// is one per Application that failed of late; see docs/alerting.md.
 type Incident struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Id        string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Cluster   string                 `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	Namespace string                 `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Name      string                 `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
-	// open or recovered.
-	State     string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
-	Reason    string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
-	Message   string                 `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
-	Revision  string                 `protobuf:"bytes,8,opt,name=revision,proto3" json:"revision,omitempty"`
-	Repo      string                 `protobuf:"bytes,9,opt,name=repo,proto3" json:"repo,omitempty"`
-	Trace     string                 `protobuf:"bytes,10,opt,name=trace,proto3" json:"trace,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the Application: <cluster>/<namespace>/<name>.
+	Id        string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Cluster   string `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Namespace string `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name      string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	// pending (it may pass by itself), open or recovered.
+	State string `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
+	// What is wrong, or was, from the finding that counts.
+	Reason   string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Message  string `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
+	Revision string `protobuf:"bytes,8,opt,name=revision,proto3" json:"revision,omitempty"`
+	Repo     string `protobuf:"bytes,9,opt,name=repo,proto3" json:"repo,omitempty"`
+	Trace    string `protobuf:"bytes,10,opt,name=trace,proto3" json:"trace,omitempty"`
+	// When it went wrong, and when state changed last, by the clock of the facts.
 	OpenedAt  *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=opened_at,json=openedAt,proto3" json:"opened_at,omitempty"`
 	ChangedAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=changed_at,json=changedAt,proto3" json:"changed_at,omitempty"`
 	// Stream sequence of the newest fact folded into this value.
 	Sequence uint64 `protobuf:"varint,13,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	// What each channel was last told: channel -> opened or recovered.
-	Told          map[string]string `protobuf:"bytes,14,rep,name=told,proto3" json:"told,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What each channel was last told: channel -> opened, recovered or refused
+	// (it took the message for a bad one).
+	Told map[string]string `protobuf:"bytes,14,rep,name=told,proto3" json:"told,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The stage that failed, as in Stage.name.
+	Stage   string `protobuf:"bytes,15,opt,name=stage,proto3" json:"stage,omitempty"`
+	Attempt int64  `protobuf:"varint,16,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// W3C traceparent and id of the fact behind the present state.
+	Traceparent string `protobuf:"bytes,17,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	Cause       string `protobuf:"bytes,18,opt,name=cause,proto3" json:"cause,omitempty"`
+	// What the newest attempt came to, and what is known of health.
+	Sync   *Finding `protobuf:"bytes,19,opt,name=sync,proto3" json:"sync,omitempty"`
+	Health *Finding `protobuf:"bytes,20,opt,name=health,proto3" json:"health,omitempty"`
+	// Who tells a channel just now: channel -> claim.
+	Claims        map[string]*Claim `protobuf:"bytes,21,rep,name=claims,proto3" json:"claims,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -464,6 +480,243 @@ func (x *Incident) GetTold() map[string]string {
 	return nil
 }
 
+func (x *Incident) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+func (x *Incident) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Incident) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
+func (x *Incident) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *Incident) GetSync() *Finding {
+	if x != nil {
+		return x.Sync
+	}
+	return nil
+}
+
+func (x *Incident) GetHealth() *Finding {
+	if x != nil {
+		return x.Health
+	}
+	return nil
+}
+
+func (x *Incident) GetClaims() map[string]*Claim {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+// Finding is what the newest fact about one side of an Application says.
+type Finding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stream sequence and time of the fact.
+	Sequence uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	At       *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	Wrong    bool                   `protobuf:"varint,3,opt,name=wrong,proto3" json:"wrong,omitempty"`
+	// It is wrong and does not pass by itself.
+	Lasting       bool   `protobuf:"varint,4,opt,name=lasting,proto3" json:"lasting,omitempty"`
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	Message       string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	Stage         string `protobuf:"bytes,7,opt,name=stage,proto3" json:"stage,omitempty"`
+	Revision      string `protobuf:"bytes,8,opt,name=revision,proto3" json:"revision,omitempty"`
+	Repo          string `protobuf:"bytes,9,opt,name=repo,proto3" json:"repo,omitempty"`
+	Attempt       int64  `protobuf:"varint,10,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Traceparent   string `protobuf:"bytes,11,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	Cause         string `protobuf:"bytes,12,opt,name=cause,proto3" json:"cause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Finding) Reset() {
+	*x = Finding{}
+	mi := &file_plumb_events_v1_state_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Finding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Finding) ProtoMessage() {}
+
+func (x *Finding) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_events_v1_state_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Finding.ProtoReflect.Descriptor instead.
+func (*Finding) Descriptor() ([]byte, []int) {
+	return file_plumb_events_v1_state_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Finding) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *Finding) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Finding) GetWrong() bool {
+	if x != nil {
+		return x.Wrong
+	}
+	return false
+}
+
+func (x *Finding) GetLasting() bool {
+	if x != nil {
+		return x.Lasting
+	}
+	return false
+}
+
+func (x *Finding) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Finding) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Finding) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+func (x *Finding) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+func (x *Finding) GetRepo() string {
+	if x != nil {
+		return x.Repo
+	}
+	return ""
+}
+
+func (x *Finding) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Finding) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
+func (x *Finding) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+// Claim is the right of one replica to tell a channel, until it runs out.
+type Claim struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Holder        string                 `protobuf:"bytes,1,opt,name=holder,proto3" json:"holder,omitempty"`
+	Until         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Claim) Reset() {
+	*x = Claim{}
+	mi := &file_plumb_events_v1_state_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Claim) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Claim) ProtoMessage() {}
+
+func (x *Claim) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_events_v1_state_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Claim.ProtoReflect.Descriptor instead.
+func (*Claim) Descriptor() ([]byte, []int) {
+	return file_plumb_events_v1_state_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Claim) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+func (x *Claim) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
 // AskSync is the request of plumb.ask.<cluster>.sync: a person wants a sync.
 type AskSync struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -476,7 +729,7 @@ type AskSync struct {
 
 func (x *AskSync) Reset() {
 	*x = AskSync{}
-	mi := &file_plumb_events_v1_state_proto_msgTypes[3]
+	mi := &file_plumb_events_v1_state_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -488,7 +741,7 @@ func (x *AskSync) String() string {
 func (*AskSync) ProtoMessage() {}
 
 func (x *AskSync) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_events_v1_state_proto_msgTypes[3]
+	mi := &file_plumb_events_v1_state_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -501,7 +754,7 @@ func (x *AskSync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskSync.ProtoReflect.Descriptor instead.
 func (*AskSync) Descriptor() ([]byte, []int) {
-	return file_plumb_events_v1_state_proto_rawDescGZIP(), []int{3}
+	return file_plumb_events_v1_state_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AskSync) GetNamespace() string {
@@ -540,7 +793,7 @@ type AnswerSync struct {
 
 func (x *AnswerSync) Reset() {
 	*x = AnswerSync{}
-	mi := &file_plumb_events_v1_state_proto_msgTypes[4]
+	mi := &file_plumb_events_v1_state_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +805,7 @@ func (x *AnswerSync) String() string {
 func (*AnswerSync) ProtoMessage() {}
 
 func (x *AnswerSync) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_events_v1_state_proto_msgTypes[4]
+	mi := &file_plumb_events_v1_state_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +818,7 @@ func (x *AnswerSync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerSync.ProtoReflect.Descriptor instead.
 func (*AnswerSync) Descriptor() ([]byte, []int) {
-	return file_plumb_events_v1_state_proto_rawDescGZIP(), []int{4}
+	return file_plumb_events_v1_state_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AnswerSync) GetRequestId() string {
@@ -624,7 +877,7 @@ const file_plumb_events_v1_state_proto_rawDesc = "" +
 	"\x05total\x18\x01 \x01(\x05R\x05total\x12\x18\n" +
 	"\ahealthy\x18\x02 \x01(\x05R\ahealthy\x12 \n" +
 	"\vprogressing\x18\x03 \x01(\x05R\vprogressing\x12\x1a\n" +
-	"\bdegraded\x18\x04 \x01(\x05R\bdegraded\"\xf6\x03\n" +
+	"\bdegraded\x18\x04 \x01(\x05R\bdegraded\"\xd0\x06\n" +
 	"\bIncident\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\tR\acluster\x12\x1c\n" +
@@ -641,10 +894,37 @@ const file_plumb_events_v1_state_proto_rawDesc = "" +
 	"\n" +
 	"changed_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\tchangedAt\x12\x1a\n" +
 	"\bsequence\x18\r \x01(\x04R\bsequence\x127\n" +
-	"\x04told\x18\x0e \x03(\v2#.plumb.events.v1.Incident.ToldEntryR\x04told\x1a7\n" +
+	"\x04told\x18\x0e \x03(\v2#.plumb.events.v1.Incident.ToldEntryR\x04told\x12\x14\n" +
+	"\x05stage\x18\x0f \x01(\tR\x05stage\x12\x18\n" +
+	"\aattempt\x18\x10 \x01(\x03R\aattempt\x12 \n" +
+	"\vtraceparent\x18\x11 \x01(\tR\vtraceparent\x12\x14\n" +
+	"\x05cause\x18\x12 \x01(\tR\x05cause\x12,\n" +
+	"\x04sync\x18\x13 \x01(\v2\x18.plumb.events.v1.FindingR\x04sync\x120\n" +
+	"\x06health\x18\x14 \x01(\v2\x18.plumb.events.v1.FindingR\x06health\x12=\n" +
+	"\x06claims\x18\x15 \x03(\v2%.plumb.events.v1.Incident.ClaimsEntryR\x06claims\x1a7\n" +
 	"\tToldEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"^\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aQ\n" +
+	"\vClaimsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
+	"\x05value\x18\x02 \x01(\v2\x16.plumb.events.v1.ClaimR\x05value:\x028\x01\"\xcb\x02\n" +
+	"\aFinding\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
+	"\x05wrong\x18\x03 \x01(\bR\x05wrong\x12\x18\n" +
+	"\alasting\x18\x04 \x01(\bR\alasting\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\x12\x14\n" +
+	"\x05stage\x18\a \x01(\tR\x05stage\x12\x1a\n" +
+	"\brevision\x18\b \x01(\tR\brevision\x12\x12\n" +
+	"\x04repo\x18\t \x01(\tR\x04repo\x12\x18\n" +
+	"\aattempt\x18\n" +
+	" \x01(\x03R\aattempt\x12 \n" +
+	"\vtraceparent\x18\v \x01(\tR\vtraceparent\x12\x14\n" +
+	"\x05cause\x18\f \x01(\tR\x05cause\"Q\n" +
+	"\x05Claim\x12\x16\n" +
+	"\x06holder\x18\x01 \x01(\tR\x06holder\x120\n" +
+	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"^\n" +
 	"\aAskSync\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12!\n" +
@@ -669,28 +949,37 @@ func file_plumb_events_v1_state_proto_rawDescGZIP() []byte {
 	return file_plumb_events_v1_state_proto_rawDescData
 }
 
-var file_plumb_events_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_plumb_events_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_plumb_events_v1_state_proto_goTypes = []any{
 	(*ApplicationState)(nil),      // 0: plumb.events.v1.ApplicationState
 	(*Resources)(nil),             // 1: plumb.events.v1.Resources
 	(*Incident)(nil),              // 2: plumb.events.v1.Incident
-	(*AskSync)(nil),               // 3: plumb.events.v1.AskSync
-	(*AnswerSync)(nil),            // 4: plumb.events.v1.AnswerSync
-	nil,                           // 5: plumb.events.v1.Incident.ToldEntry
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*Finding)(nil),               // 3: plumb.events.v1.Finding
+	(*Claim)(nil),                 // 4: plumb.events.v1.Claim
+	(*AskSync)(nil),               // 5: plumb.events.v1.AskSync
+	(*AnswerSync)(nil),            // 6: plumb.events.v1.AnswerSync
+	nil,                           // 7: plumb.events.v1.Incident.ToldEntry
+	nil,                           // 8: plumb.events.v1.Incident.ClaimsEntry
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_plumb_events_v1_state_proto_depIdxs = []int32{
-	6, // 0: plumb.events.v1.ApplicationState.updated_at:type_name -> google.protobuf.Timestamp
-	6, // 1: plumb.events.v1.ApplicationState.created_at:type_name -> google.protobuf.Timestamp
-	1, // 2: plumb.events.v1.ApplicationState.resources:type_name -> plumb.events.v1.Resources
-	6, // 3: plumb.events.v1.Incident.opened_at:type_name -> google.protobuf.Timestamp
-	6, // 4: plumb.events.v1.Incident.changed_at:type_name -> google.protobuf.Timestamp
-	5, // 5: plumb.events.v1.Incident.told:type_name -> plumb.events.v1.Incident.ToldEntry
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	9,  // 0: plumb.events.v1.ApplicationState.updated_at:type_name -> google.protobuf.Timestamp
+	9,  // 1: plumb.events.v1.ApplicationState.created_at:type_name -> google.protobuf.Timestamp
+	1,  // 2: plumb.events.v1.ApplicationState.resources:type_name -> plumb.events.v1.Resources
+	9,  // 3: plumb.events.v1.Incident.opened_at:type_name -> google.protobuf.Timestamp
+	9,  // 4: plumb.events.v1.Incident.changed_at:type_name -> google.protobuf.Timestamp
+	7,  // 5: plumb.events.v1.Incident.told:type_name -> plumb.events.v1.Incident.ToldEntry
+	3,  // 6: plumb.events.v1.Incident.sync:type_name -> plumb.events.v1.Finding
+	3,  // 7: plumb.events.v1.Incident.health:type_name -> plumb.events.v1.Finding
+	8,  // 8: plumb.events.v1.Incident.claims:type_name -> plumb.events.v1.Incident.ClaimsEntry
+	9,  // 9: plumb.events.v1.Finding.at:type_name -> google.protobuf.Timestamp
+	9,  // 10: plumb.events.v1.Claim.until:type_name -> google.protobuf.Timestamp
+	4,  // 11: plumb.events.v1.Incident.ClaimsEntry.value:type_name -> plumb.events.v1.Claim
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_plumb_events_v1_state_proto_init() }
@@ -704,7 +993,7 @@ func file_plumb_events_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plumb_events_v1_state_proto_rawDesc), len(file_plumb_events_v1_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
