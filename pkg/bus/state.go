@@ -33,6 +33,19 @@ func (b *Bus) PutState(ctx context.Context, s *eventsv1.ApplicationState) error 
 	return nil
 }
 
+// State returns the last known state of one Application; nil when there is none.
+func (b *Bus) State(ctx context.Context, cluster string, k app.Key) (*eventsv1.ApplicationState, error) {
+	value, _, err := b.read(ctx, appsBucket, stateKey(cluster, k))
+	if err != nil || value == nil {
+		return nil, wrap("get state", err)
+	}
+	s := &eventsv1.ApplicationState{}
+	if err := unmarshal(value, s); err != nil {
+		return nil, wrap("get state", err)
+	}
+	return s, nil
+}
+
 // DeleteState forgets an Application.
 func (b *Bus) DeleteState(ctx context.Context, cluster string, k app.Key) error {
 	if err := b.drop(ctx, appsBucket, stateKey(cluster, k), 0); err != nil {

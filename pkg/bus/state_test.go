@@ -53,6 +53,11 @@ func TestStatesAreTheNewestOfEachApplication(t *testing.T) {
 	if err := b.DeleteState(t.Context(), "local", app.Key{Namespace: "team.a", Name: "gone"}); err != nil {
 		t.Fatal(err)
 	}
+	for name, want := range map[string]string{"web": "True", "gone": "", "never": ""} {
+		if s, err := b.State(t.Context(), "local", app.Key{Namespace: "team.a", Name: name}); err != nil || s.GetReady() != want {
+			t.Errorf("state of %s: %v, error %v", name, s, err)
+		}
+	}
 	for cluster, want := range map[string][]string{
 		"":      {"edge/web=Unknown", "local/d.b=True", "local/web=True"},
 		"local": {"local/d.b=True", "local/web=True"},
