@@ -84,7 +84,7 @@ var accounts = map[string]account{
 	"alerter": {
 		publishes: []string{"plumb.events.alert.*"},
 		writes:    map[string]string{incidentsBucket: "*"},
-		reads:     map[string]string{incidentsBucket: ">"},
+		reads:     map[string]string{incidentsBucket: ">", appsBucket: ">"},
 		consumes:  map[string]Consumer{eventsStream: AlertConsumer()},
 		buries:    true,
 	},
