@@ -365,3 +365,24 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// The page is a valid configuration, and what it gives as defaults are.
+func TestTheConfigurationPageIsValid(t *testing.T) {
+	page, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "```yaml\n")
+	text, _, _ = strings.Cut(text, "```")
+	c, err := config.Parse("docs/configuration.md", []byte(text), "none")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What is not an example is a default.
+	c.Git, c.Receiver.Hooks, c.Alerter = config.Git{InsecureHosts: []string{}}, nil, config.Alerter{}
+	want := config.Default()
+	want.Git.InsecureHosts = []string{}
+	if diff := cmp.Diff(want, c); diff != "" {
+		t.Error(diff)
+	}
+}
