@@ -177,12 +177,15 @@ func (r *run) allowed() error {
 	return r.halted
 }
 
-// unusable are the objects on which the next stage has to wait. One that was not
-// read is as it was when an attempt ended well.
+// unusable are the objects on which the next stage has to wait: what is not
+// healthy, and a definition that was applied, since the answer to that shows the
+// state before the change. One that was not read is as it was when an attempt
+// ended well.
 func unusable(outcomes []Outcome) []object.ID {
 	var ids []object.ID
 	for _, o := range outcomes {
-		if o.Live != nil && health.Of(o.Live).Status != health.Healthy {
+		changed := o.Action.Verb.Applies() && o.Action.ID.Kind != "Namespace"
+		if o.Live != nil && (changed || health.Of(o.Live).Status != health.Healthy) {
 			ids = append(ids, o.Action.ID)
 		}
 	}

@@ -1,7 +1,6 @@
 package apply_test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -20,7 +19,6 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/apply"
 	"github.com/plumb-gitops/plumb/pkg/cluster"
-	"github.com/plumb-gitops/plumb/pkg/health"
 	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/object"
 	"github.com/plumb-gitops/plumb/pkg/plan"
@@ -69,7 +67,7 @@ func (r *real) attempt(source string, fresh bool) []string {
 func (r *real) run(p plan.Plan) []string {
 	r.t.Helper()
 	r.owned = p.Claim(r.owned)
-	result, err := apply.Run(r.t.Context(), p, r.client, func() error { return nil }, apply.Options{Wait: r.usable})
+	result, err := apply.Run(r.t.Context(), p, r.client, func() error { return nil }, apply.Options{Wait: r.client.Usable})
 	r.owned = result.Inventory(r.owned)
 	if err != nil {
 		r.t.Fatalf("%v\n%s", err, p)
@@ -124,28 +122,6 @@ func (r *real) parse(source string) object.Set {
 	return set
 }
 
-// usable watches until the objects are healthy.
-func (r *real) usable(ctx context.Context, ids []object.ID) error {
-	tracker := health.NewTracker(ids)
-	for _, id := range ids {
-		ctx, cancel := context.WithCancel(ctx)
-		gvk := schema.GroupVersionKind{Group: id.Group, Version: "v1", Kind: id.Kind}
-		err := r.client.Watch(ctx, cluster.Selection{GroupVersionKind: gvk, Namespace: id.Namespace}, func(e cluster.WatchEvent) {
-			if e.Object != nil {
-				tracker.See(e.Object)
-			}
-			if tracker.Reports()[id].Status == health.Healthy {
-				cancel()
-			}
-		})
-		cancel()
-		if tracker.Reports()[id].Status != health.Healthy {
-			return fmt.Errorf("%s: %w", tracker.Summary().Describe(), err)
-		}
-	}
-	return nil
-}
-
 const foundation = `
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
@@ -158,7 +134,7 @@ spec:
   - name: v1
     served: true
     storage: true
-    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+    schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {size: {type: integer}}}}}}
 ---
 apiVersion: GROUP/v1
 kind: Thing
@@ -218,16 +194,21 @@ func TestAgainstARealCluster(t *testing.T) {
 		}
 	}
 
+	// The API server says that a definition is established before it serves its new fields.
+	grown := strings.NewReplacer("size: {type: integer}", "size: {type: integer}, colour: {type: string}", "size: 1", "size: 1, colour: red").Replace(foundation)
+	check("a definition and its object grow", r.attempt(grown+objects, false), "unchanged Namespace", "updated CustomResourceDefinition",
+		"unchanged Secret", "unchanged Service", "updated Thing", "unchanged Deployment")
+
 	r.edit()
-	check("healed", r.attempt(foundation+objects, true), "unchanged Namespace", "unchanged CustomResourceDefinition",
+	check("healed", r.attempt(grown+objects, true), "unchanged Namespace", "unchanged CustomResourceDefinition",
 		`updated Secret, changed by editor: [{data.password "(redacted)" "(redacted)"}]`, "unchanged Service", "unchanged Thing",
 		"updated Deployment, changed by editor: [{spec.replicas 0 2}]")
-	check("healed for good", r.attempt(objects+foundation, true), "unchanged Namespace", "unchanged CustomResourceDefinition",
+	check("healed for good", r.attempt(objects+grown, true), "unchanged Namespace", "unchanged CustomResourceDefinition",
 		"unchanged Secret", "unchanged Service", "unchanged Thing", "unchanged Deployment")
 
 	r.replace()
 	changed := strings.ReplaceAll(objects, "hunter2", "hunter3")
-	check("replaced behind the inventory", r.attempt(foundation+changed, false), "unchanged Namespace", "unchanged CustomResourceDefinition",
+	check("replaced behind the inventory", r.attempt(grown+changed, false), "unchanged Namespace", "unchanged CustomResourceDefinition",
 		"adopted Secret", "unchanged Service", "unchanged Thing", "unchanged Deployment")
 	check("pruned", r.attempt(changed, false), "unchanged Namespace", "unchanged Secret", "unchanged Service", "unchanged Deployment",
 		"pruned Thing", "pruned CustomResourceDefinition")

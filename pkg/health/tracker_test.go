@@ -26,6 +26,14 @@ func TestTracker(t *testing.T) {
 	see := func(name, version, ready string) step {
 		return func(k *health.Tracker) bool { return k.See(resource(name, version, ready)) }
 	}
+	stall := func(name, version string) step {
+		return func(k *health.Tracker) bool {
+			u := resource(name, version, "False")
+			condition := map[string]any{"type": "Stalled", "status": "True", "message": "no quorum"}
+			u.Object["status"] = map[string]any{"conditions": []any{condition}}
+			return k.See(u)
+		}
+	}
 	gone := func(name, version string) step {
 		return func(k *health.Tracker) bool { return k.Gone(resource(name, version, "True")) }
 	}
@@ -40,6 +48,7 @@ func TestTracker(t *testing.T) {
 		"one of two seen is not settled":                        {steps: []step{see("a", "5", "True")}, changed: true, status: health.Unknown},
 		"all healthy is settled":                                {steps: []step{see("a", "5", "True"), see("b", "6", "True")}, changed: true, settled: true, status: health.Healthy},
 		"progressing is waited for":                             {steps: []step{see("a", "5", "True"), see("b", "6", "False")}, changed: true, status: health.Progressing},
+		"what will not get there is not waited for":             {steps: []step{see("a", "5", "True"), stall("b", "6")}, changed: true, settled: true, status: health.Degraded},
 		"the same health again is no change":                    {steps: []step{see("a", "5", "True"), see("b", "6", "True"), see("b", "7", "True")}, settled: true, status: health.Healthy},
 		"a watch that lags behind the own write is passed over": {steps: []step{see("a", "5", "True"), see("b", "100", "False"), see("b", "99", "True")}, status: health.Progressing},
 		"a deletion is seen":                                    {steps: []step{see("a", "5", "True"), see("b", "6", "True"), gone("b", "7")}, changed: true, status: health.Missing},

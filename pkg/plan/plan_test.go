@@ -244,3 +244,11 @@ func TestAPlanTellsHowToConfirmIt(t *testing.T) {
 		t.Errorf("the zero plan does something:\n%s", zero)
 	}
 }
+
+func TestWithoutKnowingTheApplicationsEachMayExist(t *testing.T) {
+	in := scenario{Desired: []string{"ConfigMap a=1"}, Live: []string{"ConfigMap a=0 uid:9 owner:team/old"}}.input(t)
+	in.Exists = nil
+	if _, err := plan.Decide(in); fault.ReasonOf(err) != fault.OwnershipConflict {
+		t.Errorf("got %v", err)
+	}
+}
