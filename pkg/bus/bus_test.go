@@ -50,7 +50,10 @@ func startServer(t *testing.T, o embedded.Options) *embedded.Server {
 
 func open(t *testing.T, server *embedded.Server, change ...func(*bus.Options)) *bus.Bus {
 	t.Helper()
-	o := bus.Options{InProcess: server, Cluster: "local", Timing: fast, Timeout: 3 * time.Second, Log: testLog(t)}
+	o := bus.Options{Cluster: "local", Timing: fast, Timeout: 3 * time.Second, Log: testLog(t)}
+	if server != nil {
+		o.InProcess = server
+	}
 	for _, f := range change {
 		f(&o)
 	}

@@ -14,7 +14,9 @@ import (
 //
 // Nobody may update, purge or delete a stream or delete a message. A service
 // may create the streams it uses when they are missing, and consumers of the
-// streams it reads.
+// streams it reads. What NATS cannot forbid remains: who may create a stream
+// chooses its configuration, and who may follow PLUMB_EVENTS (the dashboard) may
+// reconfigure a consumer there. Ensure and Consume refuse both by name.
 type Permissions struct {
 	Publish, Subscribe []string
 	// Answers lets the account publish to the reply subject of what it received.
