@@ -46,35 +46,34 @@ var builtin = []string{"", "apps", "batch", "policy", "autoscaling", "rbac.autho
 	"scheduling.k8s.io", "node.k8s.io", "networking.k8s.io", "discovery.k8s.io", "apiextensions.k8s.io",
 	"admissionregistration.k8s.io", "apiregistration.k8s.io"}
 
-// rank is the position of a kind: its stage, and its place within it.
-func rank(kind schema.GroupKind) (stage, place int) {
-	name := kind.Kind
-	if !slices.Contains(builtin, kind.Group) {
-		name = "*"
-	}
-	stage, place, found := find(name)
-	if !found {
-		stage, place, _ = find("*")
-	}
-	return stage, place
-}
+// position is where a kind stands: its stage, and its place within it.
+type position struct{ stage, place int }
 
-func find(name string) (stage, place int, found bool) {
+// positions is layers, by kind.
+var positions = func() map[string]position {
+	m := map[string]position{}
 	for i, layer := range layers {
 		for j, kinds := range layer.kinds {
-			if slices.Contains(kinds, name) {
-				return i, j, true
+			for _, kind := range kinds {
+				m[kind] = position{i, j}
 			}
 		}
 	}
-	return 0, 0, false
+	return m
+}()
+
+func rank(kind schema.GroupKind) position {
+	if p, listed := positions[kind.Kind]; listed && slices.Contains(builtin, kind.Group) {
+		return p
+	}
+	return positions["*"]
 }
 
 // compare orders objects for applying; deletions go the other way.
 func compare(a, b object.ID) int {
-	stageA, placeA := rank(a.GroupKind())
-	stageB, placeB := rank(b.GroupKind())
-	return cmp.Or(cmp.Compare(stageA, stageB), cmp.Compare(placeA, placeB), cmp.Compare(a.String(), b.String()))
+	p, q := rank(a.GroupKind()), rank(b.GroupKind())
+	return cmp.Or(cmp.Compare(p.stage, q.stage), cmp.Compare(p.place, q.place), cmp.Compare(a.Group, b.Group),
+		cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 }
 
 // arrange sorts actions into stages; empty stages are left out.
@@ -83,7 +82,7 @@ func arrange(actions []Action) []Stage {
 	var stages []Stage
 	last := -1
 	for _, a := range actions {
-		n, _ := rank(a.ID.GroupKind())
+		n := rank(a.ID.GroupKind()).stage
 		if n != last {
 			stages = append(stages, Stage{Name: layers[n].stage, Await: layers[n].await})
 			last = n
@@ -97,8 +96,8 @@ func arrange(actions []Action) []Stage {
 // Wave numbers groups of deletions: those of a lower wave come first, those of
 // one wave do not need each other.
 func (a Action) Wave() int {
-	stage, place := rank(a.ID.GroupKind())
-	return -(stage*100 + place)
+	p := rank(a.ID.GroupKind())
+	return -(p.stage*100 + p.place)
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
