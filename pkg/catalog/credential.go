@@ -49,6 +49,14 @@ func (c *Catalog) Credential(ctx context.Context, a *v1alpha1.Application) (Cred
 	return found, nil
 }
 
+// Reread forgets what was read of the Secret that the Application's source
+// names: it did not serve, or a person says that something changed.
+func (c *Catalog) Reread(a *v1alpha1.Application) {
+	if ref := a.Spec.Source.SecretRef; ref != nil {
+		c.secrets.forget(object.ID{Kind: "Secret", Namespace: a.Namespace, Name: ref.Name})
+	}
+}
+
 // secrets reads Secrets, and for a moment remembers those that were there.
 type secrets struct {
 	client *cluster.Client
@@ -65,6 +73,12 @@ type keptSecret struct {
 
 func newSecrets(client *cluster.Client, now func() time.Time) *secrets {
 	return &secrets{client: client, now: now, kept: map[object.ID]keptSecret{}}
+}
+
+func (s *secrets) forget(id object.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.kept, id)
 }
 
 func (s *secrets) read(ctx context.Context, id object.ID) (map[string][]byte, error) {

@@ -61,10 +61,14 @@ func (h *Heads) Saw(sequence uint64) uint64 {
 	return s.mark
 }
 
-// Recently is a mark at most a second old, for requests that no event led to.
+// Recently is a mark at most a second old, and no older than the newest event
+// that was seen, for requests that no event led to.
 func (h *Heads) Recently() uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if last := len(h.seen) - 1; last >= 0 && h.seen[last].mark > h.tick {
+		return h.seen[last].mark
+	}
 	if now := h.now(); now.Sub(h.ticked) > recently {
 		h.ticked, h.tick = now, h.store.Mark()
 	}

@@ -76,12 +76,16 @@ func (t *attempt) source(ctx context.Context, a *v1alpha1.Application) (s fetche
 		if s.client, err = t.r.client(ctx, a); err != nil {
 			return err
 		}
+		if t.request.GetReason() != event.ReasonPush {
+			t.r.catalog.Reread(a)
+		}
 		query, err := t.r.sources.Query(ctx, a)
 		if err != nil {
 			return err
 		}
 		query.After, query.Want = t.mark, t.request.GetRevisionHint()
 		if s.commit, err = t.r.heads.At(ctx, query); err != nil {
+			t.r.catalog.Reread(a) // the credential may be what was wrong
 			return fault.As(fault.FetchFailed, err)
 		}
 		if err := failpoint.Hit(failpoint.Fetch); err != nil {
