@@ -250,6 +250,14 @@ func TestGet(t *testing.T) {
 	}
 }
 
+func TestGetWithoutNamespaceIsNotAbsence(t *testing.T) {
+	c, _ := own(t)
+	live, err := c.Get(t.Context(), object.ID{Kind: "ConfigMap", Name: "settings"}, "v1")
+	if class, _ := fault.ClassOf(err); err == nil || class != fault.Permanent {
+		t.Errorf("got %v, %v", live, err)
+	}
+}
+
 func TestDelete(t *testing.T) {
 	kube := kubetest.Start(t)
 	c, _ := own(t)

@@ -152,18 +152,25 @@ func (c *Client) onKind(ctx context.Context, id object.ID, version string, act f
 	if err := checkName(id); err != nil {
 		return err
 	}
+	inScope := func(k kind) error {
+		if k.namespaced && id.Namespace == "" {
+			// Without this the answer would be 404, and that reads as absent.
+			return fault.Refuse("", fault.Place{Object: id.Human(), Field: "metadata.namespace"}, "no namespace is set")
+		}
+		return act(k)
+	}
 	k, err := c.cluster.kinds.any(ctx, id.GroupKind(), version)
 	if err != nil {
 		return err
 	}
-	if err = act(k); !isGoneRoute(err) {
+	if err = inScope(k); !isGoneRoute(err) {
 		return err
 	}
 	c.cluster.kinds.forget(k.gv)
 	if k, err = c.cluster.kinds.any(ctx, id.GroupKind(), version); err != nil {
 		return err
 	}
-	return act(k)
+	return inScope(k)
 }
 
 // checkName keeps names from sources inside their segment of the URL.

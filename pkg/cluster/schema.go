@@ -74,6 +74,9 @@ func compile(gv schema.GroupVersion, schemas map[string]*openAPI) map[string]*no
 	c := compiler{schemas: schemas, done: map[string]*node{}}
 	kinds := map[string]*node{}
 	for name, s := range schemas {
+		if s == nil {
+			continue
+		}
 		for _, k := range s.Kinds {
 			// DeleteOptions and its like name every group; only a kind proper has metadata.
 			if k.Group == gv.Group && k.Version == gv.Version && s.Properties["metadata"] != nil {
@@ -95,8 +98,8 @@ func (c compiler) named(name string) *node {
 	if n, ok := c.done[name]; ok {
 		return n
 	}
-	s, ok := c.schemas[name]
-	if !ok {
+	s := c.schemas[name]
+	if s == nil {
 		return anything
 	}
 	n := &node{}
@@ -113,7 +116,7 @@ func (c compiler) node(s *openAPI) *node {
 		return c.named(strings.TrimPrefix(s.Ref, "#/components/schemas/"))
 	}
 	// Kubernetes wraps a reference to hang a default or a description on it.
-	if len(s.AllOf) == 1 && s.AllOf[0].Ref != "" && s.Properties == nil {
+	if len(s.AllOf) == 1 && s.AllOf[0] != nil && s.AllOf[0].Ref != "" && s.Properties == nil {
 		return c.node(s.AllOf[0])
 	}
 	n := &node{}

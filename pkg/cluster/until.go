@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/object"
 )
 
@@ -155,7 +156,10 @@ func (c *Client) Usable(ctx context.Context, ids []object.ID) error {
 			phase, _, _ := unstructured.NestedString(u.Object, "status", "phase")
 			return phase == "Active", nil
 		}
-		if !established(u) {
+		if why, rejected := condition(u, "NamesAccepted", "False"); rejected {
+			return false, fault.Refuse("", fault.Place{Object: id.Human()}, "its names are taken: %s", why)
+		}
+		if _, established := condition(u, "Established", "True"); !established {
 			return false, nil
 		}
 		served = append(served, servedBy(u)...)
@@ -167,14 +171,15 @@ func (c *Client) Usable(ctx context.Context, ids []object.ID) error {
 	return err
 }
 
-func established(crd *unstructured.Unstructured) bool {
-	conditions, _, _ := unstructured.NestedSlice(crd.Object, "status", "conditions")
+// condition tells whether an object's condition has the status, and why.
+func condition(u *unstructured.Unstructured, name, status string) (message string, is bool) {
+	conditions, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
 	for _, c := range conditions {
-		if condition, ok := c.(map[string]any); ok && condition["type"] == "Established" {
-			return condition["status"] == "True"
+		if condition, ok := c.(map[string]any); ok && condition["type"] == name {
+			return fmt.Sprint(condition["message"]), condition["status"] == status
 		}
 	}
-	return false
+	return "", false
 }
 
 func servedBy(crd *unstructured.Unstructured) []schema.GroupVersionKind {

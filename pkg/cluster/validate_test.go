@@ -193,6 +193,22 @@ func TestUsable(t *testing.T) {
 	apply(t, c, o)
 }
 
+func TestUsableTellsOfTakenNames(t *testing.T) {
+	c, cl := own(t)
+	crd := strings.ReplaceAll(gadgets, "validate.example.com", "taken.example.com")
+	if err := cl.EnsureCRD(t.Context(), []byte(crd)); err != nil {
+		t.Fatal(err)
+	}
+	thief := strings.NewReplacer("gadgets", "thieves", "singular: gadget", "singular: thief").Replace(crd)
+	err := cl.EnsureCRD(t.Context(), []byte(thief))
+	if class, _ := fault.ClassOf(err); err == nil || class != fault.Permanent || !strings.Contains(err.Error(), "its names are taken") {
+		t.Errorf("got %v", err)
+	}
+	if err := c.Delete(t.Context(), manifests(t, thief)[0].ID(), "v1", "", ""); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestKindsComeAndGo: what is known of a kind does not outlive it.
 func TestKindsComeAndGo(t *testing.T) {
 	kube := kubetest.Start(t)
