@@ -17,13 +17,20 @@ type Credential struct {
 type secret struct{ username, password, bearer string }
 
 // Basic is a user name and a password or token. Line ends around either, which
-// creep into Secrets made from files, are cut off.
+// creep into Secrets made from files, are cut off. Two empty ones are no credential.
 func Basic(username, password string) Credential {
-	return Credential{&secret{username: trimLine(username), password: trimLine(password)}}
+	return credential(secret{username: trimLine(username), password: trimLine(password)})
 }
 
-// Bearer is a token sent as "Authorization: Bearer".
-func Bearer(token string) Credential { return Credential{&secret{bearer: trimLine(token)}} }
+// Bearer is a token sent as "Authorization: Bearer"; an empty one is no credential.
+func Bearer(token string) Credential { return credential(secret{bearer: trimLine(token)}) }
+
+func credential(s secret) Credential {
+	if s == (secret{}) {
+		return Credential{}
+	}
+	return Credential{&s}
+}
 
 func trimLine(s string) string { return strings.Trim(s, "\r\n") }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
@@ -27,6 +28,7 @@ func TestPanicEndsOneFetchOnly(t *testing.T) {
 func TestNextFetchServesAllWhoCameDuringOne(t *testing.T) {
 	f := newFlights()
 	defer f.close()
+	mark := f.now() // the abandoned fetch is new enough, and yet no use
 	began, cancelled := make(chan struct{}), make(chan struct{})
 	ctx, leave := context.WithCancel(t.Context())
 	first := make(chan error, 1)
@@ -45,7 +47,6 @@ func TestNextFetchServesAllWhoCameDuringOne(t *testing.T) {
 		t.Errorf("the first caller gets %v", err)
 	}
 	fetches := 0
-	mark := f.now()
 	results := make(chan Commit, 5)
 	for range 5 {
 		go func() {
@@ -110,5 +111,33 @@ func TestLRUKeepsWhatWasUsedLast(t *testing.T) {
 		if _, ok := c.get(key); ok != kept {
 			t.Errorf("%s is kept: %v, want %v", key, ok, kept)
 		}
+	}
+}
+
+func TestRedirectsThatAreFollowed(t *testing.T) {
+	const from = "https://git.example/a.git/info/refs"
+	for name, tt := range map[string]struct {
+		method, to string
+		followed   bool
+	}{
+		"another path":           {"GET", "https://git.example/b.git/info/refs", true},
+		"plain http":             {"GET", "http://git.example/a.git/info/refs", false},
+		"another port":           {"GET", "https://git.example:8443/a.git/info/refs", false},
+		"a host below":           {"GET", "https://x.git.example/a.git/info/refs", false},
+		"a request for the pack": {"POST", "https://git.example/b.git/git-upload-pack", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			first, err := http.NewRequest(tt.method, from, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			next, err := http.NewRequest(tt.method, tt.to, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := stayHome(next, []*http.Request{first}); (err == nil) != tt.followed {
+				t.Errorf("error is %v, want followed: %v", err, tt.followed)
+			}
+		})
 	}
 }

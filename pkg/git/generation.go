@@ -66,6 +66,9 @@ func newGeneration(dir string, m *memory) (*generation, error) {
 // means that it is not worth keeping.
 func openGeneration(dir string, m *memory) (*generation, error) {
 	g := &generation{dir: dir, memory: m}
+	if err := g.sweep(); err != nil {
+		return nil, err
+	}
 	indexes, err := filepath.Glob(filepath.Join(g.packDir(), "pack-*.idx"))
 	if err != nil {
 		return nil, err
@@ -83,6 +86,22 @@ func openGeneration(dir string, m *memory) (*generation, error) {
 		return nil, err
 	}
 	return g, nil
+}
+
+// sweep removes what a process that ended in the middle of a fetch left.
+func (g *generation) sweep() error {
+	for _, pattern := range []string{"tmp_pack_*", "*.part"} {
+		names, err := filepath.Glob(filepath.Join(g.packDir(), pattern))
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if err := os.Remove(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (g *generation) packDir() string { return filepath.Join(g.dir, "objects", "pack") }

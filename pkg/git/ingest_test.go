@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -242,6 +243,19 @@ func TestIngestEndsWithItsContext(t *testing.T) {
 	_, _, err = ingest(ctx, bytes.NewReader((&packed{}).blob("x").bytes()), file, roomy)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
+	}
+}
+
+func TestObjectWithOtherContentIsDamage(t *testing.T) {
+	p, err := ingested(t, (&packed{}).blob("one").blob("two").bytes(), roomy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, _ := p.find(hashed("two"))
+	p.find = func(plumbing.Hash) (int64, bool) { return two, true }
+	o := &objects{packs: []*pack{p}, memory: newMemory(1 << 20), suspect: &atomic.Bool{}}
+	if _, err := o.read(hashed("one"), plumbing.BlobObject, 100); !errors.Is(err, errCorrupt) || !o.suspect.Load() {
+		t.Errorf("error is %v, suspect %v", err, o.suspect.Load())
 	}
 }
 

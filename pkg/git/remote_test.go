@@ -1,18 +1,12 @@
 package git_test
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -128,163 +122,6 @@ func TestEmptyAndMissingRepositories(t *testing.T) {
 	wantFault(t, err, fault.Permanent, fault.FetchFailed, "no such repository", missing.String())
 }
 
-func TestCredentials(t *testing.T) {
-	s := newSite(t, gitserver.Options{Username: "reader", Password: "s3cret"}, git.Options{})
-	sha := s.push(map[string]string{"f": "1"})
-	tests := map[string]struct {
-		credential git.Credential
-		words      []string
-	}{
-		"right ones":                     {credential: git.Basic("reader", "s3cret")},
-		"right ones with a line end":     {credential: git.Basic("reader\n", "s3cret\r\n")},
-		"none":                           {words: []string{"secretRef", s.repo.URL()}},
-		"a wrong password":               {git.Basic("reader", "wr0ng"), []string{"check the Secret", "user name and password", s.repo.URL()}},
-		"a token where none is accepted": {git.Bearer("t0ken"), []string{"check the Secret", "bearer token"}},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			c, err := s.store.Fetch(t.Context(), git.Query{URL: s.url(), Credential: tt.credential})
-			if tt.words == nil {
-				if err != nil || c.SHA != sha {
-					t.Fatalf("got %s (%v), want %s", c.SHA, err, sha)
-				}
-				return
-			}
-			wantFault(t, err, fault.Permanent, fault.FetchFailed, tt.words...)
-			for _, secret := range []string{"wr0ng", "t0ken", "s3cret"} {
-				if strings.Contains(err.Error(), secret) || s.log.contains(secret) {
-					t.Errorf("the credential is told: %v", err)
-				}
-			}
-		})
-	}
-}
-
-func TestCallersWithOtherCredentialsDoNotShareAFetch(t *testing.T) {
-	s := newSite(t, gitserver.Options{Username: "reader", Password: "s3cret"}, git.Options{})
-	s.push(map[string]string{"f": "1"})
-	c, err := s.store.Fetch(t.Context(), git.Query{URL: s.url(), Credential: git.Basic("reader", "s3cret")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, ref := range []string{"", c.SHA} {
-		_, err = s.store.Fetch(t.Context(), git.Query{URL: s.url(), Ref: ref, After: c.Sequence - 1})
-		wantFault(t, err, fault.Permanent, fault.FetchFailed, "secretRef")
-	}
-}
-
-func TestCredentialIsNeverPrinted(t *testing.T) {
-	type holder struct {
-		Name string
-		cred git.Credential
-		Open git.Credential
-	}
-	for name, c := range map[string]git.Credential{"basic": git.Basic("user", "s3cret"), "bearer": git.Bearer("s3cret")} {
-		t.Run(name, func(t *testing.T) {
-			var out bytes.Buffer
-			h := holder{"x", c, c}
-			slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "c", c, "h", h)
-			slog.New(slog.NewTextHandler(&out, nil)).Info("x", "c", c, "h", h)
-			if err := json.NewEncoder(&out).Encode(h); err != nil {
-				t.Fatal(err)
-			}
-			fmt.Fprintf(&out, "%v %+v %#v %s %v %+v %#v", c, c, c, c, h, h, &h)
-			if strings.Contains(out.String(), "s3cret") {
-				t.Errorf("the secret is in %s", out.String())
-			}
-		})
-	}
-}
-
-// elsewhere is a server that must not be contacted.
-func elsewhere(t *testing.T) (url string, requests func() []string) {
-	t.Helper()
-	var mu sync.Mutex
-	var seen []string
-	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		seen = append(seen, r.Method+" "+r.URL.String()+" "+r.Header.Get("Authorization"))
-	}))
-	t.Cleanup(other.Close)
-	return other.URL, func() []string {
-		mu.Lock()
-		defer mu.Unlock()
-		return slices.Clone(seen)
-	}
-}
-
-// redirect is an answer for /moved.git.
-type redirect struct {
-	to   string
-	post bool // the request for the pack instead of the first
-}
-
-func (to *redirect) wrap(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		path, moved := strings.CutPrefix(r.URL.Path, "/moved.git")
-		if !moved {
-			next.ServeHTTP(w, r)
-			return
-		}
-		if to.post && r.Method == http.MethodGet {
-			r.URL.Path = "/config.git" + path
-			next.ServeHTTP(w, r)
-			return
-		}
-		_, port, _ := strings.Cut(r.Host, ":")
-		w.Header().Set("Location", strings.ReplaceAll(to.to, "PORT", port)+path+"?"+r.URL.RawQuery)
-		w.WriteHeader(http.StatusTemporaryRedirect)
-	})
-}
-
-func TestRedirects(t *testing.T) {
-	other, requests := elsewhere(t)
-	tests := map[string]struct {
-		redirect
-		ok bool
-	}{
-		"to another path of the same server": {redirect{to: "/config.git"}, true},
-		"to another server":                  {redirect: redirect{to: other + "/config.git"}},
-		"to another server, for the pack":    {redirect: redirect{to: other + "/config.git", post: true}},
-		"for the pack, on the same server":   {redirect: redirect{to: "/config.git", post: true}},
-		"to the cloud's metadata service":    {redirect: redirect{to: "http://169.254.169.254/latest"}},
-		"to a file":                          {redirect: redirect{to: "file:///etc/passwd"}},
-		"to another name of the same server": {redirect: redirect{to: "http://localhost:PORT/config.git"}},
-		"with a credential in it":            {redirect: redirect{to: "http://u:hunter2@127.0.0.2/x.git"}},
-		"to itself, for ever":                {redirect: redirect{to: "/moved.git"}},
-	}
-	var to redirect
-	all := newSite(t, gitserver.Options{Username: "u", Password: "s3cret", Wrap: to.wrap}, git.Options{})
-	sha := all.push(map[string]string{"f": "1"})
-	u, err := git.ParseURL(all.server.URL("moved"), loopback)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			to = tt.redirect
-			s := all.in(t)
-			s.dir = t.TempDir()
-			s.open(git.Options{})
-			c, err := s.store.Fetch(t.Context(), git.Query{URL: u, Credential: git.Basic("u", "s3cret")})
-			if tt.ok {
-				if err != nil || c.SHA != sha {
-					t.Fatalf("got %s (%v), want %s", c.SHA, err, sha)
-				}
-				return
-			}
-			wantFault(t, err, fault.Permanent, fault.SourceRefused, "redirect", u.String())
-			if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "s3cret") {
-				t.Errorf("the error tells a credential: %v", err)
-			}
-			if got := requests(); len(got) != 0 {
-				t.Errorf("another server was asked: %q", got)
-			}
-		})
-	}
-}
-
 // answers makes the server give every request for refs, or for a pack, this answer.
 func answers(pack bool, answer http.HandlerFunc) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
@@ -339,12 +176,14 @@ func TestWhatServersAnswer(t *testing.T) {
 		"a page":                     {answer: status(200, "Content-Type", "text/html"), class: fault.Transient, words: []string{"text/html", "clone URL"}},
 		"garbage for refs":           {answer: status(200, "Content-Type", "application/x-git-upload-pack-advertisement"), class: fault.Transient},
 		"garbage for a pack":         {pack: true, answer: status(200), class: fault.Transient},
+		"no answer at all":           {answer: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, class: fault.Transient, words: []string{"fell silent"}},
 		"silence":                    {answer: silent(""), class: fault.Transient, words: []string{"fell silent"}},
 		"silence for the pack":       {pack: true, answer: silent(""), class: fault.Transient, words: []string{"fell silent"}},
-		"silence within the pack":    {pack: true, answer: silent("0008NAK\n0010\x01PACK\x00\x00\x00\x02\x00"), class: fault.Transient, words: []string{"fell silent"}},
+		"silence within the pack":    {pack: true, answer: silent("00000008NAK\n0010\x01PACK\x00\x00\x00\x02\x00"), class: fault.Transient, words: []string{"fell silent"}},
 		"a pack that is cut":         {pack: true, answer: status(200), class: fault.Transient},
-		"an error within the pack":   {pack: true, answer: text("0008NAK\n0012\x03access denied"), class: fault.Transient},
-		"an error instead of a pack": {pack: true, answer: text("0019ERR repository is busy"), class: fault.Transient},
+		"an error within the pack":   {pack: true, answer: text("00000008NAK\n0012\x03access denied"), class: fault.Transient, words: []string{"access denied"}},
+		"an error with what we sent": {pack: true, answer: text("00000008NAK\n0027\x03no s3cret, dTpzM2NyZXQ=, please\r\n!"), class: fault.Transient, words: []string{"[redacted]"}},
+		"an error instead of a pack": {pack: true, answer: text("001aERR repository is busy"), class: fault.Transient, words: []string{"repository is busy"}},
 		"a pack that never ends":     {pack: true, answer: endless, class: fault.Permanent, words: []string{"more than the limit"}},
 		"refs that never end":        {answer: endlessRefs, class: fault.Permanent, words: []string{"more than the limit"}},
 	}
@@ -385,7 +224,7 @@ func text(s string) http.HandlerFunc {
 // endless is a pack of one blob without end: stored blocks of zlib.
 func endless(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
-	_, _ = io.WriteString(w, "0008NAK\n")
+	_, _ = io.WriteString(w, "00000008NAK\n")
 	frame := func(b string) bool {
 		_, err := fmt.Fprintf(w, "%04x\x01%s", len(b)+5, b)
 		return err == nil
@@ -464,105 +303,4 @@ func noise(seed, n int) string {
 		out[i] = byte(x)
 	}
 	return string(out)
-}
-
-func TestWantedCommitIsWaitedFor(t *testing.T) {
-	tests := map[string]struct {
-		arrives int // after this many waits; negative: never
-		waits   []time.Duration
-	}{
-		"it is there":            {0, nil},
-		"it comes a bit later":   {2, []time.Duration{100 * time.Millisecond, 300 * time.Millisecond}},
-		"it comes at the end":    {4, []time.Duration{100 * time.Millisecond, 300 * time.Millisecond, time.Second, 3 * time.Second}},
-		"it never comes":         {-1, []time.Duration{100 * time.Millisecond, 300 * time.Millisecond, time.Second, 3 * time.Second}},
-		"a newer one came along": {1, []time.Duration{100 * time.Millisecond}},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			var waits []time.Duration
-			var arrive func()
-			s := newSite(t, gitserver.Options{}, git.Options{Wait: func(_ context.Context, d time.Duration) error {
-				waits = append(waits, d)
-				if len(waits) == tt.arrives {
-					arrive()
-				}
-				return nil
-			}})
-			old := s.push(map[string]string{"f": "1"})
-			want, err := s.repo.Commit(t.Context(), "wanted", map[string][]byte{"f": []byte("2")})
-			if err != nil {
-				t.Fatal(err)
-			}
-			arrive = func() {
-				if err := s.repo.Push(t.Context()); err != nil {
-					t.Error(err)
-				}
-			}
-			newest := want
-			if strings.HasPrefix(name, "a newer") {
-				if newest, err = s.repo.Commit(t.Context(), "newer", nil); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if tt.arrives == 0 {
-				arrive()
-			}
-			if tt.arrives < 0 {
-				newest = old
-			}
-			c, err := s.store.Fetch(t.Context(), git.Query{URL: s.url(), Ref: "main", Want: want})
-			if err != nil || c.SHA != newest {
-				t.Errorf("got %s (%v), want %s", c.SHA, err, newest)
-			}
-			if diff := cmp.Diff(tt.waits, waits); diff != "" {
-				t.Errorf("waits (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestCallerWhoLeavesDoesNotEndTheFetchOfOthers(t *testing.T) {
-	arrived, release := make(chan struct{}, 10), make(chan struct{})
-	s := newSite(t, gitserver.Options{Wrap: func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Query().Get("service") == "git-upload-pack" {
-				arrived <- struct{}{}
-				<-release
-			}
-			next.ServeHTTP(w, r)
-		})
-	}}, git.Options{})
-	s.push(map[string]string{"f": "1"})
-	mark := s.store.Mark()
-	q := git.Query{URL: s.url(), After: mark}
-	ctx, leave := context.WithCancel(t.Context())
-	left, stayed := make(chan error, 1), make(chan error, 1)
-	go func() { _, err := s.store.Fetch(ctx, q); left <- err }()
-	<-arrived
-	go func() { _, err := s.store.Fetch(t.Context(), q); stayed <- err }()
-	go func() { _, _ = s.store.Fetch(t.Context(), git.Query{URL: s.url(), Ref: "refs/heads/main"}) }()
-	<-arrived // the other ref is on its way, so the second caller has had its turn
-	leave()
-	wantFault(t, <-left, fault.Transient, fault.FetchFailed)
-	close(release)
-	if err := <-stayed; err != nil {
-		t.Error(err)
-	}
-}
-
-func TestClosedStoreFetchesNoMore(t *testing.T) {
-	s := newSite(t, gitserver.Options{Wrap: answers(false, silent(""))}, git.Options{})
-	s.push(map[string]string{"f": "1"})
-	done := make(chan error, 1)
-	started := make(chan struct{})
-	go func() {
-		close(started)
-		_, err := s.store.Fetch(context.Background(), git.Query{URL: s.url()})
-		done <- err
-	}()
-	<-started
-	if err := s.store.Close(); err != nil {
-		t.Fatal(err)
-	}
-	wantFault(t, <-done, fault.Transient, fault.FetchFailed)
 }

@@ -60,14 +60,7 @@ func (t *Tree) resolve(op, name string, follow bool) (node, error) {
 			return node{}, err
 		}
 	}
-	t.note(w.top().path)
 	return w.top(), nil
-}
-
-func (t *Tree) note(path string) {
-	if t.observe != nil {
-		t.observe(path)
-	}
 }
 
 func (w *walk) top() node { return w.stack[len(w.stack)-1] }
@@ -107,7 +100,7 @@ func (w *walk) enter(name string) (node, error) {
 	case filemode.Submodule:
 		return node{}, refuseFile(at.path, "it is a submodule; Plumb does not follow submodules")
 	default:
-		return node{}, w.missing(at, name)
+		return node{}, w.missing()
 	}
 	if why := badName(name); why != "" {
 		return node{}, refuseFile(path.Join(at.path, name), "%s", why)
@@ -118,23 +111,17 @@ func (w *walk) enter(name string) (node, error) {
 	}
 	e, ok := d.find(name)
 	if !ok {
-		return node{}, w.missing(at, name)
+		return node{}, w.missing()
 	}
 	return at.child(e), nil
 }
 
-func (w *walk) missing(at node, name string) error {
-	looked := path.Join(at.path, name)
-	for _, p := range w.todo {
-		looked = path.Join(looked, p.name)
-	}
-	w.t.note(looked)
+func (w *walk) missing() error {
 	return &fs.PathError{Op: w.op, Path: w.name, Err: fs.ErrNotExist}
 }
 
 // follow puts the target of a symlink in front of what is still to be walked.
 func (w *walk) follow(link node) error {
-	w.t.note(link.path)
 	if w.links++; w.links > maxLinks {
 		return refuseFile(w.name, "more than %d symlinks lead to it, or they go round", maxLinks)
 	}

@@ -27,7 +27,6 @@ type Tree struct {
 	root    plumbing.Hash
 	maxFile int64
 	budget  *budget
-	observe func(path string)
 }
 
 var _ interface {
@@ -47,16 +46,6 @@ func newBudget(n int) *budget {
 	b := &budget{limit: n}
 	b.left.Store(int64(n))
 	return b
-}
-
-// Observed is the same tree, which tells note each path that is read, listed or
-// looked for in vain: where it really stands, and the symlinks on the way. With
-// these outside an Application's path, Digest sees all that a render depends on.
-// note may be called concurrently when the tree is used so.
-func (t *Tree) Observed(note func(path string)) *Tree {
-	watched := *t
-	watched.observe = note
-	return &watched
 }
 
 // Open implements fs.FS.

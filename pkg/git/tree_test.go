@@ -8,12 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/plumb-gitops/plumb/integration/gitserver"
 	"github.com/plumb-gitops/plumb/pkg/fault"
@@ -322,24 +319,6 @@ func TestDigest(t *testing.T) {
 	direct, _ := tree.Hash("base/b.yaml")
 	if _, found := tree.Hash("none"); !ok || found || linked != direct || len(hash) != 40 {
 		t.Errorf("hashes: %s %v, %s and %s, none found: %v", hash, ok, linked, direct, found)
-	}
-}
-
-func TestObservedTreeTellsWhatWasLookedAt(t *testing.T) {
-	s := newSite(t, gitserver.Options{}, git.Options{})
-	tree := s.planted(file("base/x.yaml", "x") + link("app/dir", "../base") + file("app/f", "y"))
-	var seen []string
-	watched := tree.Observed(func(path string) { seen = append(seen, path) })
-	if _, err := watched.ReadFile("app/dir/x.yaml"); err != nil {
-		t.Fatal(err)
-	}
-	_, _ = watched.Stat("app/dir/none/deeper")
-	_, _ = watched.ReadDir("app")
-	_, _ = tree.ReadFile("app/f")
-	slices.Sort(seen)
-	want := []string{"app", "app/dir", "base/none/deeper", "base/x.yaml"}
-	if diff := cmp.Diff(want, slices.Compact(seen)); diff != "" {
-		t.Errorf("looked at (-want +got):\n%s", diff)
 	}
 }
 
