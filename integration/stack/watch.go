@@ -35,14 +35,28 @@ func (s *Stack) Forget(key app.Key) {
 	_ = resource.Delete(ctx, key.Name, metav1.DeleteOptions{})
 }
 
-// Pushes counts the pushes that the stream holds.
-func (s *Stack) Pushes(t testing.TB) (n int) {
+// PushEvents are the pushes that the stream holds, oldest first.
+func (s *Stack) PushEvents(t testing.TB) (pushes []event.Event) {
 	t.Helper()
-	must(t, s.Bus.Replay(t.Context(), bus.Query{Subjects: []string{"plumb.events.git.push.>"}}, func(event.Event) error {
-		n++
+	must(t, s.Bus.Replay(t.Context(), bus.Query{Subjects: []string{"plumb.events.git.push.>"}}, func(e event.Event) error {
+		pushes = append(pushes, e)
 		return nil
 	}))
-	return n
+	return pushes
+}
+
+// Facts are the stored facts of a type about an Application, oldest first.
+func (s *Stack) Facts(t testing.TB, key app.Key, kind event.Type) []event.Event {
+	t.Helper()
+	var facts []event.Event
+	subjects := []string{bus.FactsOf(s.Cluster, key.Namespace, key.Name)}
+	must(t, s.Bus.Replay(t.Context(), bus.Query{Subjects: subjects}, func(e event.Event) error {
+		if e.Type == kind {
+			facts = append(facts, e)
+		}
+		return nil
+	}))
+	return facts
 }
 
 // Settled waits until no request for an Application waits or is worked on.

@@ -19,6 +19,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/render"
 	"github.com/plumb-gitops/plumb/pkg/service"
+	"github.com/plumb-gitops/plumb/pkg/service/driftscanner"
 	"github.com/plumb-gitops/plumb/pkg/service/worker"
 )
 
@@ -53,6 +54,33 @@ func (s *Stack) Work(t testing.TB) (stop func()) {
 	})
 	t.Cleanup(stop)
 	return stop
+}
+
+// Scan runs a drift-scanner in this process until the test ends.
+func (s *Stack) Scan(t testing.TB, interval time.Duration) {
+	t.Helper()
+	c := s.Config(t)
+	c.DriftScanner.Interval = interval
+	b, err := bus.Open(t.Context(), bus.Options{URL: s.NATS.URL(), Cluster: s.Cluster, Service: "drift-scanner", Log: s.log})
+	must(t, err)
+	kube, err := cluster.Open(cluster.Options{Kubeconfig: c.Kubernetes.Kubeconfig, UserAgent: "plumb-drift-scanner", Log: s.log})
+	must(t, err)
+	store, err := git.Open(filepath.Join(c.NATS.DataDir, "git"), git.Options{Log: s.log})
+	must(t, err)
+	applications := catalog.New(kube, catalog.Options{Log: s.log})
+	parts := append(driftscanner.New(c, driftscanner.Parts{Bus: b, Cluster: kube, Catalog: applications, Store: store}, s.log),
+		service.Part{Name: "catalog", Run: applications.Run})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- service.Run(ctx, s.log, service.ShutdownLimit, parts...) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("drift-scanner: %v", err)
+		}
+		must(t, store.Close())
+		b.Close()
+	})
 }
 
 // Process is a worker in a process of its own.
