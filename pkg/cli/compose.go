@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"time"
 
@@ -60,36 +61,65 @@ func build(ctx context.Context, env service.Env) (built service.Built, err error
 		{Name: "nats", Ready: func(context.Context) error { return s.bus.Connected() }},
 		{Name: "catalog", Ready: s.listed},
 	}
+	built.Parts = []service.Part{{Name: "catalog", Run: s.catalog.Run}}
 	return built, s.services(env, &built)
 }
 
-// services adds the parts of every service.
+// services adds the parts of every service, in the order of an event's way.
 func (s shared) services(env service.Env, built *service.Built) error {
-	c := env.Config
-	r, err := receiver.New(c.Receiver, s.bus, receiver.Options{
-		Cluster: c.Cluster, Log: env.Log.With("part", "receiver"), Registerer: env.Metrics,
+	for _, add := range []func(service.Env, *service.Built) error{
+		s.receiver, s.worker, s.driftScanner, s.dashboard,
+	} {
+		if err := add(env, built); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s shared) receiver(env service.Env, built *service.Built) error {
+	r, err := receiver.New(env.Config.Receiver, s.bus, receiver.Options{
+		Cluster: env.Config.Cluster, Log: logOf(env, "receiver"), Registerer: env.Metrics,
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		built.Parts = append(built.Parts, service.Part{Name: "receiver", Run: r.Run})
 	}
-	d, err := dashboard.New(c.Dashboard, s.bus, c.NATS.DataDir, dashboard.Options{Log: env.Log.With("part", "dashboard")})
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+func (s shared) worker(env service.Env, built *service.Built) error {
 	renderer := render.New(render.Options{})
 	built.Close = append(built.Close, renderer.Close)
-	built.Parts = append(built.Parts,
-		service.Part{Name: "receiver", Run: r.Run},
-		service.Part{Name: "dashboard", Run: d.Run},
-	)
-	built.Parts = append(built.Parts, worker.New(c, worker.Parts{
+	parts := worker.New(env.Config, worker.Parts{
 		Bus: s.bus, Cluster: s.cluster, Catalog: s.catalog, Store: s.store, Renderer: renderer,
-	}, env.Log.With("part", "worker"))...)
-	built.Parts = append(built.Parts, driftscanner.New(c, driftscanner.Parts{
-		Bus: s.bus, Cluster: s.cluster, Catalog: s.catalog, Store: s.store,
-	}, env.Log.With("part", "drift-scanner"))...)
-	built.Parts = append(built.Parts, service.Part{Name: "catalog", Run: s.catalog.Run})
+	}, logOf(env, "worker"))
+	built.Parts = append(built.Parts, named("worker", parts)...)
 	return nil
+}
+
+func (s shared) driftScanner(env service.Env, built *service.Built) error {
+	parts := driftscanner.New(env.Config, driftscanner.Parts{
+		Bus: s.bus, Cluster: s.cluster, Catalog: s.catalog, Store: s.store,
+	}, logOf(env, "drift-scanner"))
+	built.Parts = append(built.Parts, named("drift-scanner", parts)...)
+	return nil
+}
+
+func (s shared) dashboard(env service.Env, built *service.Built) error {
+	d, err := dashboard.New(env.Config.Dashboard, s.bus, env.Config.NATS.DataDir, dashboard.Options{Log: logOf(env, "dashboard")})
+	if err == nil {
+		built.Parts = append(built.Parts, service.Part{Name: "dashboard", Run: d.Run})
+	}
+	return err
+}
+
+func logOf(env service.Env, part string) *slog.Logger { return env.Log.With("part", part) }
+
+func named(program string, parts []service.Part) []service.Part {
+	for i := range parts {
+		parts[i].Name = program + "/" + parts[i].Name
+	}
+	return parts
 }
 
 func (s shared) listed(context.Context) error {

@@ -158,6 +158,10 @@ func verdict(s *eventsv1.ApplicationState, id string) (done bool, err error) {
 }
 
 func (w *waiting) last(s *eventsv1.ApplicationState) {
-	fmt.Fprintf(w.out, "%s: attempt %d %s at %s, %d of %d objects healthy\n", w.key, s.GetAttempt(), cell(s.GetResult()),
-		cell(short(or(s.GetExamined(), s.GetRevision()))), s.GetResources().GetHealthy(), s.GetResources().GetTotal())
+	at := ""
+	if revision := or(s.GetExamined(), s.GetRevision()); revision != "" {
+		at = " at " + short(revision)
+	}
+	fmt.Fprintf(w.out, "%s: attempt %d %s%s, %d of %d objects healthy\n", w.key, s.GetAttempt(), cell(s.GetResult()), printable(at),
+		s.GetResources().GetHealthy(), s.GetResources().GetTotal())
 }
