@@ -1,0 +1,227 @@
+package alerter
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/sethvargo/go-retry"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/plumb-gitops/plumb/pkg/alert"
+	"github.com/plumb-gitops/plumb/pkg/app"
+	"github.com/plumb-gitops/plumb/pkg/fault"
+	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
+)
+
+// Waits of a channel that cannot be told, the first and the longest.
+const (
+	firstPause   = 500 * time.Millisecond
+	longestPause = time.Minute
+)
+
+// teller tells one channel what it does not know yet, one message at a time.
+type teller struct {
+	a        *Alerter
+	channel  string
+	notifier Notifier
+	woken    chan struct{}
+	claim    time.Duration // longer than telling takes
+	backoff  retry.Backoff // nil while the channel takes messages
+	away     bool          // NATS was, when last looked
+}
+
+func newTeller(a *Alerter, channel string, n Notifier) *teller {
+	return &teller{
+		a: a, channel: channel, notifier: n, woken: make(chan struct{}, 1),
+		claim: a.o.Endpoint.Longest() + 10*time.Second,
+	}
+}
+
+func (t *teller) wake() {
+	select {
+	case t.woken <- struct{}{}:
+	default:
+	}
+}
+
+// run looks at the incidents whenever one changed, and after a pause when the
+// channel or NATS could not be reached.
+func (t *teller) run(ctx context.Context) {
+	for {
+		pause := t.a.gate.closed()
+		if pause == 0 {
+			pause = t.pause(ctx, t.round(ctx))
+		}
+		if pause > 0 {
+			if !sleep(ctx, pause) {
+				return
+			}
+			continue
+		}
+		select {
+		case <-t.woken:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// pause is how long to wait after a round; 0: until something changes.
+func (t *teller) pause(ctx context.Context, err error) time.Duration {
+	if err == nil || ctx.Err() != nil {
+		t.backoff = nil
+		return 0
+	}
+	if t.backoff == nil {
+		t.backoff = retry.WithJitterPercent(20, retry.WithCappedDuration(longestPause, retry.NewExponential(firstPause)))
+	}
+	pause, _ := t.backoff.Next()
+	if class, wait := fault.ClassOf(err); class == fault.RetryAfter {
+		pause = wait
+	}
+	t.a.o.Log.WarnContext(ctx, "channel cannot be told; trying again", "channel", t.channel, "after", pause.Round(time.Millisecond), "error", err)
+	return pause
+}
+
+// round tells all that is due, oldest first, until something fails.
+func (t *teller) round(ctx context.Context) error {
+	all, err := t.a.store.all(ctx)
+	switch {
+	case err != nil:
+		t.away = true
+		return err
+	case t.away: // what happened meanwhile comes first
+		t.away = false
+		t.a.gate.close()
+		t.wake()
+		return nil
+	}
+	all = slices.DeleteFunc(all, func(i *incident) bool { return t.due(i) == "" })
+	slices.SortFunc(all, func(a, b *incident) int {
+		return cmp.Or(a.GetChangedAt().AsTime().Compare(b.GetChangedAt().AsTime()), cmp.Compare(a.GetId(), b.GetId()))
+	})
+	for _, i := range all {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := t.tell(ctx, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *teller) due(i *incident) string {
+	return alert.Due(i, t.channel, t.a.routes.Lead(i.GetCluster(), i.GetNamespace(), i.GetName(), t.channel))
+}
+
+// tell sends one message. What was sent is recorded before anything else is.
+func (t *teller) tell(ctx context.Context, i *incident) error {
+	i, what, err := t.take(ctx, i)
+	if err != nil || what == "" {
+		return err
+	}
+	ctx, cancel := lingering(ctx, t.a.o.Linger)
+	defer cancel()
+	m := alert.MessageOf(i, what)
+	err = t.notifier.Notify(ctx, m)
+	switch {
+	case err == nil:
+		t.count(what, "sent")
+		t.record(ctx, i.GetId(), what)
+		t.publish(ctx, i, m)
+		t.a.o.Log.InfoContext(ctx, "told", "channel", t.channel, "incident", i.GetId(), "state", what, "trace", m.Trace)
+		return nil
+	case permanent(err):
+		t.count(what, "refused")
+		t.record(ctx, i.GetId(), alert.Refused)
+		t.a.o.Log.ErrorContext(ctx, "message refused; it is not sent again", "channel", t.channel, "incident", i.GetId(), "state", what, "error", err)
+		return nil
+	}
+	t.count(what, "failed")
+	return err
+}
+
+// take claims the telling of an incident, so that of several replicas one does
+// it. Nothing is left to tell when the Application is known to be ready again.
+func (t *teller) take(ctx context.Context, listed *incident) (i *incident, what string, err error) {
+	var state *eventsv1.ApplicationState
+	if t.due(listed) == alert.Opened {
+		if state, err = t.a.state(ctx, listed); err != nil {
+			return nil, "", err
+		}
+	}
+	i, _, err = t.a.store.change(ctx, listed.GetId(), func(old *incident) (*incident, bool) {
+		if what = t.due(old); what == "" || t.taken(old) {
+			what = ""
+			return old, false
+		}
+		if next, over := alert.Review(old, state); over && what == alert.Opened {
+			what = ""
+			return next, true
+		}
+		return t.claimed(old, state), true
+	})
+	return i, what, err
+}
+
+// taken says whether another replica is at it.
+func (t *teller) taken(i *incident) bool {
+	claim := i.GetClaims()[t.channel]
+	return claim != nil && claim.GetHolder() != t.a.o.Holder && t.a.o.Now().Before(claim.GetUntil().AsTime())
+}
+
+// claimed also knows the repo where no fact told it.
+func (t *teller) claimed(old *incident, s *eventsv1.ApplicationState) *incident {
+	next := proto.CloneOf(old)
+	if next.Claims == nil {
+		next.Claims = map[string]*eventsv1.Claim{}
+	}
+	next.Claims[t.channel] = &eventsv1.Claim{Holder: t.a.o.Holder, Until: timestamppb.New(t.a.o.Now().Add(t.claim))}
+	next.Repo = cmp.Or(next.GetRepo(), s.GetRepo())
+	return next
+}
+
+// record remembers what the channel was told, over breaks of NATS. What it
+// cannot record is told again by whoever comes after.
+func (t *teller) record(ctx context.Context, id, told string) {
+	backoff := retry.WithCappedDuration(5*time.Second, retry.NewExponential(50*time.Millisecond))
+	err := retry.Do(ctx, backoff, func(ctx context.Context) error {
+		_, _, err := t.a.store.change(ctx, id, func(old *incident) (*incident, bool) {
+			if old == nil {
+				return nil, false // forgotten with its bucket
+			}
+			next := proto.CloneOf(old)
+			if next.Told == nil {
+				next.Told = map[string]string{}
+			}
+			next.Told[t.channel] = told
+			delete(next.Claims, t.channel)
+			return next, true
+		})
+		if permanent(err) {
+			return err
+		}
+		return retry.RetryableError(err)
+	})
+	if err != nil {
+		t.a.o.Log.WarnContext(ctx, "not recorded what was told; it may be told twice", "channel", t.channel, "incident", id, "error", err)
+	}
+}
+
+func (t *teller) count(state, outcome string) {
+	t.a.metrics.messages.WithLabelValues(t.channel, state, outcome).Inc()
+}
+
+// state is the last known state of an incident's Application; nil when there is
+// none that can be read.
+func (a *Alerter) state(ctx context.Context, i *incident) (*eventsv1.ApplicationState, error) {
+	s, err := a.bus.State(ctx, i.GetCluster(), app.Key{Namespace: i.GetNamespace(), Name: i.GetName()})
+	if permanent(err) {
+		return nil, nil
+	}
+	return s, err
+}
