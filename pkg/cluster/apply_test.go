@@ -89,16 +89,36 @@ spec:
 }
 
 func TestStringDataIsOwned(t *testing.T) {
+	kube := kubetest.Start(t)
 	c, _ := own(t)
-	namespace := kubetest.Start(t).Namespace(t)
-	before := apply(t, c, in(namespace, manifests(t, `{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {a: eA==}, stringData: {a: "1", b: "2"}}`)[0]))
-	want := map[string]any{"a": "MQ==", "b": "Mg=="}
-	if diff := cmp.Diff(want, before.Object["data"]); diff != "" {
+	namespace := kube.Namespace(t)
+	before := apply(t, c, in(namespace, manifests(t, `{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {a: "1", b: "2"}}`)[0]))
+	if diff := cmp.Diff(map[string]any{"a": "MQ==", "b": "Mg=="}, before.Object["data"]); diff != "" {
 		t.Errorf("data (-want +got):\n%s", diff)
+	}
+	_, err := kube.Clientset(t).CoreV1().Secrets(namespace).Patch(t.Context(), "s", types.MergePatchType,
+		[]byte(`{"data":{"a":"eA=="}}`), metav1.PatchOptions{FieldManager: "somebody"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited, err := c.Get(t.Context(), object.ID{Kind: "Secret", Namespace: namespace, Name: "s"}, "v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cluster.FieldsHash(edited) == cluster.FieldsHash(before) {
+		t.Error("an edit of a value goes unnoticed")
 	}
 	after := apply(t, c, in(namespace, manifests(t, `{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {a: "1"}}`)[0]))
 	if diff := cmp.Diff(map[string]any{"a": "MQ=="}, after.Object["data"]); diff != "" {
 		t.Errorf("data after b was removed in Git (-want +got):\n%s", diff)
+	}
+}
+
+func TestStringDataWinsOverData(t *testing.T) {
+	c, _ := own(t)
+	o := in(kubetest.Start(t).Namespace(t), manifests(t, `{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {a: eA==, b: eQ==}, stringData: {a: "1"}}`)[0])
+	if diff := cmp.Diff(map[string]any{"a": "MQ==", "b": "eQ=="}, apply(t, c, o).Object["data"]); diff != "" {
+		t.Errorf("data (-want +got):\n%s", diff)
 	}
 }
 
