@@ -79,15 +79,10 @@ func (r *Receiver) read(w http.ResponseWriter, q *http.Request) (*body, error) {
 	if q.ContentLength > r.gate.most {
 		return &body{gate: r.gate}, errTooLarge
 	}
-	control := http.NewResponseController(w) // a recorder in a test knows no deadlines
-	_ = control.SetReadDeadline(time.Now().Add(r.opts.Limits.Read))
-	b, err := r.gate.read(q.Body)
-	if err == nil {
-		// The server watches the connection while we publish: a deadline left
-		// standing would look like a sender that is gone.
-		_ = control.SetReadDeadline(time.Time{})
-	}
-	return b, err
+	// The deadline stays while we publish, which does not heed the connection;
+	// for the next request the server sets its own. A recorder knows none.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(r.opts.Limits.Read))
+	return r.gate.read(q.Body)
 }
 
 func unread(err error) answer {

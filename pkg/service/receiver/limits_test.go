@@ -136,8 +136,8 @@ func TestAConnectionIsGoodForSeveralDeliveries(t *testing.T) {
 	}
 }
 
-// A slow but timely body must not cut off the publish that follows it.
-func TestTheReadLimitEndsWithTheBody(t *testing.T) {
+// Neither the read limit nor a sender that hangs up cuts off a publish.
+func TestTheReadLimitIsNotThatOfThePublish(t *testing.T) {
 	const limit = 200 * time.Millisecond
 	p := receiver.PublisherFunc(func(ctx context.Context, _ event.Event, _ string) (uint64, error) {
 		late := time.NewTimer(2 * limit)
@@ -152,6 +152,34 @@ func TestTheReadLimitEndsWithTheBody(t *testing.T) {
 	addr, _ := serve(t, build(t, hooked(t, "github"), p, receiver.Options{Limits: receiver.Limits{Read: limit}}))
 	if got := send(t, githubPush(t, addr, "github", "d")); got.Status != http.StatusAccepted {
 		t.Errorf("answer %+v", got)
+	}
+}
+
+func TestASenderThatHangsUpDoesNotStopThePublish(t *testing.T) {
+	entered, ended := make(chan struct{}), make(chan error, 1)
+	p := receiver.PublisherFunc(func(ctx context.Context, _ event.Event, _ string) (uint64, error) {
+		close(entered)
+		late := time.NewTimer(300 * time.Millisecond)
+		defer late.Stop()
+		select {
+		case <-ctx.Done():
+		case <-late.C:
+		}
+		ended <- ctx.Err()
+		return 1, ctx.Err()
+	})
+	addr, _ := serve(t, build(t, hooked(t, "github"), p, receiver.Options{}))
+	ctx, hangUp := context.WithCancel(t.Context())
+	q := githubPush(t, addr, "github", "d").WithContext(ctx)
+	go func() {
+		if out, err := client.Do(q); err == nil {
+			out.Body.Close()
+		}
+	}()
+	<-entered
+	hangUp()
+	if err := <-ended; err != nil {
+		t.Errorf("the publish was cut off: %v", err)
 	}
 }
 
@@ -220,7 +248,7 @@ func TestEndlessChunksLeaveMemoryFlat(t *testing.T) {
 	for range senders {
 		all.Go(func() {
 			q, _ := http.NewRequest(http.MethodPost, "http://"+addr+"/hooks/github", endless{&taken})
-			out, err := http.DefaultClient.Do(q)
+			out, err := client.Do(q)
 			if err != nil { // the server hung up while we were sending: as good
 				statuses <- 0
 				return

@@ -356,7 +356,7 @@ func TestUnknownHooksAnswerLikeWrongSignatures(t *testing.T) {
 // rounds to settle; a difference that is really there never goes away.
 func TestUnknownHooksCostAsMuchAsWrongSignatures(t *testing.T) {
 	c := hooked(t, "github", "gitlab", "dockerhub")
-	c.Hooks = append(c.Hooks, config.Hook{Name: "rotating", Provider: "generic", SecretFile: secretFile(t, "new", "old")})
+	c.Hooks = append(c.Hooks, config.Hook{Name: "rotating", Provider: "generic", SecretFile: secretFile(t, strings.Split("a b c d e f g h", " ")...)})
 	r := build(t, c, &recorder{}, receiver.Options{})
 	names := []string{"github", "gitlab", "dockerhub", "rotating", "unknown", "unsigned"}
 	best := map[string]time.Duration{}

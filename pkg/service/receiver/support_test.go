@@ -28,6 +28,8 @@ const (
 	patience = 20 * time.Second
 )
 
+var client = &http.Client{Timeout: patience}
+
 // recorder stands in for the bus where a test is about HTTP; those about
 // storing run on JetStream.
 type recorder struct {
@@ -146,7 +148,7 @@ type reply struct {
 
 func send(t testing.TB, q *http.Request) reply {
 	t.Helper()
-	out, err := http.DefaultClient.Do(q)
+	out, err := client.Do(q)
 	if err != nil {
 		t.Fatal(err)
 	}
