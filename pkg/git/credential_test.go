@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/plumb-gitops/plumb/integration/gitserver"
@@ -109,9 +110,13 @@ type redirect struct {
 	post bool // the request for the pack instead of the first
 }
 
-func (to *redirect) wrap(next http.Handler) http.Handler {
+// redirecting answers by the redirect that is set, which tests change.
+type redirecting struct{ atomic.Pointer[redirect] }
+
+func (set *redirecting) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path, moved := strings.CutPrefix(r.URL.Path, "/moved.git")
+		to := set.Load()
 		if !moved {
 			next.ServeHTTP(w, r)
 			return
@@ -143,7 +148,7 @@ func TestRedirects(t *testing.T) {
 		"with a credential in it":            {redirect: redirect{to: "http://u:hunter2@127.0.0.2/x.git"}},
 		"to itself, for ever":                {redirect: redirect{to: "/moved.git"}},
 	}
-	var to redirect
+	var to redirecting
 	all := newSite(t, gitserver.Options{Username: "u", Password: "s3cret", Wrap: to.wrap}, git.Options{})
 	sha := all.push(map[string]string{"f": "1"})
 	u, err := git.ParseURL(all.server.URL("moved"), loopback)
@@ -152,7 +157,7 @@ func TestRedirects(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			to = tt.redirect
+			to.Store(&tt.redirect)
 			s := all.in(t)
 			s.dir = t.TempDir()
 			s.open(git.Options{})

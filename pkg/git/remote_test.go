@@ -6,7 +6,9 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -187,18 +189,28 @@ func TestWhatServersAnswer(t *testing.T) {
 		"a pack that never ends":     {pack: true, answer: endless, class: fault.Permanent, words: []string{"more than the limit"}},
 		"refs that never end":        {answer: endlessRefs, class: fault.Permanent, words: []string{"more than the limit"}},
 	}
-	var pack bool
-	var answer http.HandlerFunc
+	var wrap atomic.Pointer[func(http.Handler) http.Handler]
 	all := newSite(t, gitserver.Options{Wrap: func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answers(pack, answer)(next).ServeHTTP(w, r) })
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if with := wrap.Load(); with != nil {
+				(*with)(next).ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
 	}}, git.Options{})
 	all.push(map[string]string{"f": "1"})
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			pack, answer = tt.pack, tt.answer
+			with := answers(tt.pack, tt.answer)
+			wrap.Store(&with)
 			s := all.in(t)
 			s.dir = t.TempDir()
-			s.open(git.Options{Stall: 300 * time.Millisecond, MaxPack: 1 << 20})
+			o := git.Options{MaxPack: 1 << 20}
+			if slices.Contains(tt.words, "fell silent") {
+				o.Stall = 300 * time.Millisecond
+			}
+			s.open(o)
 			c, err := s.store.Fetch(t.Context(), git.Query{URL: s.url(), Credential: git.Basic("u", "s3cret")})
 			if err == nil {
 				t.Fatalf("got %+v", c)
@@ -251,10 +263,10 @@ func endlessRefs(w http.ResponseWriter, _ *http.Request) {
 }
 
 func TestCutOffPackLeavesTheStoreAsItWas(t *testing.T) {
-	var cut bool
+	var cut atomic.Bool
 	s := newSite(t, gitserver.Options{Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if !cut || !strings.HasSuffix(r.URL.Path, "/git-upload-pack") {
+			if !cut.Load() || !strings.HasSuffix(r.URL.Path, "/git-upload-pack") {
 				next.ServeHTTP(w, r)
 				return
 			}
@@ -267,10 +279,10 @@ func TestCutOffPackLeavesTheStoreAsItWas(t *testing.T) {
 	}}, git.Options{})
 	s.wantFile(s.push(map[string]string{"f": "1"}), "f", "1")
 	sha := s.push(map[string]string{"f": "2"})
-	cut = true
+	cut.Store(true)
 	_, err := s.store.Fetch(t.Context(), git.Query{URL: s.url(), Ref: "main"})
 	wantFault(t, err, fault.Transient, fault.FetchFailed, s.repo.URL())
-	cut = false
+	cut.Store(false)
 	s.wantFile(sha, "f", "2")
 }
 
