@@ -1,0 +1,85 @@
+package worker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/fault"
+)
+
+func TestWants(t *testing.T) {
+	blockedPrune := []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: string(fault.PruneBlocked)}}
+	cases := map[string]struct {
+		generation, observed int64
+		annotations          map[string]string
+		status               v1alpha1.ApplicationStatus
+		deleted              bool
+		want                 want
+		wanted               bool
+	}{
+		"one that is as its status says wants nothing": {generation: 2, observed: 2},
+		"a new one is synced":                          {generation: 1, want: want{cause: "generation/1", reason: "spec"}, wanted: true},
+		"a changed one, too":                           {generation: 3, observed: 2, want: want{cause: "generation/3", reason: "spec"}, wanted: true},
+		"a deleted one is torn down": {
+			generation: 3, observed: 3, deleted: true, want: want{cause: "deleted", reason: "spec"}, wanted: true,
+		},
+		"a person's request is answered": {
+			generation: 2, observed: 2, annotations: map[string]string{v1alpha1.SyncAnnotation: "x"},
+			want: want{cause: "sync/x", reason: "manual", id: "x"}, wanted: true,
+		},
+		"once": {
+			generation: 2, observed: 2, annotations: map[string]string{v1alpha1.SyncAnnotation: "x"},
+			status: v1alpha1.ApplicationStatus{Requested: "x"},
+		},
+		"a confirmation unblocks a prune": {
+			generation: 2, observed: 2, annotations: map[string]string{v1alpha1.ConfirmPruneAnnotation: "d"},
+			status: v1alpha1.ApplicationStatus{Conditions: blockedPrune}, want: want{cause: "confirm/d", reason: "manual"}, wanted: true,
+		},
+		"and is nothing where none is blocked": {
+			generation: 2, observed: 2, annotations: map[string]string{v1alpha1.ConfirmPruneAnnotation: "d"},
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := &v1alpha1.Application{Status: c.status}
+			a.Generation, a.Status.ObservedGeneration, a.Annotations = c.generation, c.observed, c.annotations
+			if c.deleted {
+				a.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
+			}
+			got, wanted := wants(a)
+			if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(want{})); diff != "" || wanted != c.wanted {
+				t.Errorf("wanted %v (-want +got):\n%s", wanted, diff)
+			}
+		})
+	}
+}
+
+func TestAbandoned(t *testing.T) {
+	now := time.Unix(1000, 0)
+	cases := map[string]struct {
+		result v1alpha1.Result
+		age    time.Duration
+		want   bool
+	}{
+		"an attempt that should have ended":       {result: v1alpha1.ResultRunning, age: time.Minute, want: true},
+		"a superseded one that nothing followed":  {result: v1alpha1.ResultSuperseded, age: time.Minute, want: true},
+		"one that began just now":                 {result: v1alpha1.ResultRunning, age: time.Second},
+		"one that waits for health has a watcher": {result: v1alpha1.ResultWaiting, age: time.Hour},
+		"one that succeeded":                      {result: v1alpha1.ResultSucceeded, age: time.Hour},
+		"a failure is the scanner's to repeat":    {result: v1alpha1.ResultFailed, age: time.Hour},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := &v1alpha1.Application{Status: v1alpha1.ApplicationStatus{LastAttempt: &v1alpha1.LastAttempt{
+				Result: c.result, StartedAt: metav1.NewMicroTime(now.Add(-c.age)),
+			}}}
+			if got := abandoned(a, now); got != c.want {
+				t.Errorf("abandoned = %v, want %v", got, c.want)
+			}
+		})
+	}
+}
