@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+)
+
+// widths are how many applications the floor works on at a time; the best counts.
+var widths = []int{8, 16, 32, 64}
+
+// floor is the time of bare requests, the best of all widths.
+type floor struct {
+	first time.Duration // F1: metadata patch, objects, status patch
+	all   time.Duration // F2: the one object that differs, status patch
+}
+
+func (w *world) floor(ctx context.Context, o options, n int) (floor, error) {
+	var best floor
+	for _, width := range widths {
+		fmt.Printf("  floor, %d at a time\n", width)
+		f, err := w.floorAt(ctx, o, fmt.Sprintf("floor-%d-%d", n, width), width)
+		if err != nil {
+			return floor{}, err
+		}
+		if best.first == 0 || f.first < best.first {
+			best.first = f.first
+		}
+		if best.all == 0 || f.all < best.all {
+			best.all = f.all
+		}
+	}
+	return best, nil
+}
+
+func (w *world) floorAt(ctx context.Context, o options, ns string, width int) (f floor, err error) {
+	if err := w.namespace(ctx, ns); err != nil {
+		return f, err
+	}
+	if err := w.createApplications(ctx, ns, o.applications, "floor"); err != nil {
+		return f, err
+	}
+	f.first, err = w.untilReady(ctx, ns, o.applications, "first", func() error {
+		return w.each(ctx, width, o.applications, func(ctx context.Context, i int) error { return w.bareFirst(ctx, ns, i) })
+	})
+	if err != nil {
+		return f, err
+	}
+	f.all, err = w.untilReady(ctx, ns, o.applications, "second", func() error {
+		return w.each(ctx, width, o.applications, func(ctx context.Context, i int) error { return w.bareChange(ctx, ns, i) })
+	})
+	if err != nil {
+		return f, err
+	}
+	return f, w.removeApplications(ctx, ns)
+}
+
+func (w *world) each(ctx context.Context, width, count int, do func(context.Context, int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(width)
+	for i := range count {
+		group.Go(func() error { return do(ctx, i) })
+	}
+	return group.Wait()
+}
+
+// bareFirst is what a first sync cannot do without.
+func (w *world) bareFirst(ctx context.Context, ns string, i int) error {
+	apps := w.objects.Resource(v1alpha1.GroupVersionResource).Namespace(ns)
+	finalizer := []byte(`{"metadata":{"finalizers":["plumb.dev/prune"]}}`)
+	if _, err := apps.Patch(ctx, appName(i), types.MergePatchType, finalizer, metav1.PatchOptions{}); err != nil {
+		return err
+	}
+	for _, o := range objectsOf(i, "one") {
+		if err := w.apply(ctx, ns, o); err != nil {
+			return err
+		}
+	}
+	return w.bareStatus(ctx, ns, i, "first")
+}
+
+// bareChange is what a commit that changes one object cannot do without.
+func (w *world) bareChange(ctx context.Context, ns string, i int) error {
+	if err := w.apply(ctx, ns, objectsOf(i, "two")[1]); err != nil {
+		return err
+	}
+	return w.bareStatus(ctx, ns, i, "second")
+}
+
+func (w *world) bareStatus(ctx context.Context, ns string, i int, revision string) error {
+	patch := fmt.Appendf(nil, `{"status":{"revision":%q,"conditions":[{"type":"Ready","status":"True","reason":"Succeeded","message":"","lastTransitionTime":%q}]}}`,
+		revision, time.Now().UTC().Format(time.RFC3339))
+	_, err := w.objects.Resource(v1alpha1.GroupVersionResource).Namespace(ns).
+		Patch(ctx, appName(i), types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+	return err
+}
+
+func (w *world) apply(ctx context.Context, ns string, u *unstructured.Unstructured) error {
+	_, err := w.objects.Resource(resourceOf(u)).Namespace(ns).
+		Apply(ctx, u.GetName(), u, metav1.ApplyOptions{FieldManager: "floor", Force: true})
+	return err
+}
