@@ -90,15 +90,48 @@ func TestRender(t *testing.T) {
 				t.Fatal(err)
 			}
 			delete(tree, "want.yaml")
-			result, err := r.Render(t.Context(), render.Request{Tree: tree, Source: source, Name: "web", Namespace: "team"})
-			if diff := cmp.Diff(want, outcomeOf(result, err, want.Error)); diff != "" {
-				t.Errorf("want (-), got (+):\n%s", diff)
-			}
-			class, _ := fault.ClassOf(err)
-			if err != nil && (class != fault.Permanent || fault.ReasonOf(err) != fault.RenderFailed) {
-				t.Errorf("error is %s %s, want permanent RenderFailed", class, fault.ReasonOf(err))
+			q := render.Request{Tree: tree, Source: source, Name: "web", Namespace: "team"}
+			compare(t, r, q, want)
+			if want.Outside == nil && !hasLinks(tree) {
+				q.Tree = struct{ render.Tree }{tree} // one that knows no symlinks
+				compare(t, r, q, want)
 			}
 		})
+	}
+}
+
+func hasLinks(tree fstest.MapFS) bool {
+	for _, f := range tree {
+		if f.Mode&fs.ModeSymlink != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func compare(t *testing.T, r *render.Renderer, q render.Request, want outcome) {
+	t.Helper()
+	result, err := r.Render(t.Context(), q)
+	if diff := cmp.Diff(want, outcomeOf(result, err, want.Error)); diff != "" {
+		t.Errorf("want (-), got (+):\n%s", diff)
+	}
+	class, _ := fault.ClassOf(err)
+	if err != nil && (class != fault.Permanent || fault.ReasonOf(err) != fault.RenderFailed) {
+		t.Errorf("error is %s %s, want permanent RenderFailed", class, fault.ReasonOf(err))
+	}
+}
+
+// TestOutsideOfATreeWithoutSymlinks differs in that only whole paths are looked up.
+func TestOutsideOfATreeWithoutSymlinks(t *testing.T) {
+	r := newRenderer(t, render.Options{})
+	tree := fstest.MapFS{"k/kustomization.yaml": {Data: []byte("resources: [../none/base]\n")}}
+	q := render.Request{Tree: struct{ render.Tree }{tree}, Source: v1alpha1.Source{Path: "k"}}
+	result, err := r.Render(t.Context(), q)
+	if err == nil {
+		t.Error("want an error")
+	}
+	if diff := cmp.Diff([]string{"none/base"}, result.Outside); diff != "" {
+		t.Errorf("want (-), got (+):\n%s", diff)
 	}
 }
 

@@ -155,16 +155,27 @@ func TestMemoryHogIsKilledAndTheNextRenderWorks(t *testing.T) {
 	render(t, p)
 }
 
-func TestWallClockEndsARender(t *testing.T) {
-	p := newPool(t, Options{Timeout: 100 * time.Millisecond})
-	slow := Job{Helm: &helm.Params{Path: "slow", ReleaseName: "a"}}
+func TestClocksEndARender(t *testing.T) {
 	files := fstest.MapFS{
 		"slow/Chart.yaml":       tree["c/Chart.yaml"],
 		"slow/templates/a.yaml": {Data: []byte("{{ range until 100000 }}{{ range until 100000 }}{{ end }}{{ end }}")},
 	}
-	_, err := p.Render(t.Context(), slow, files, "")
-	if err == nil || !strings.Contains(err.Error(), "it took longer than 100ms") {
-		t.Errorf("error is %v", err)
+	cases := map[string]struct {
+		options Options
+		want    string
+	}{
+		"that of the wall": {Options{Timeout: 100 * time.Millisecond}, "it took longer than 100ms"},
+		"that of the CPU":  {Options{Timeout: 5 * time.Minute, CPU: time.Second}, "it needed more than 1s of CPU time"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			job := Job{Helm: &helm.Params{Path: "slow", ReleaseName: "a"}}
+			_, err := newPool(t, c.options).Render(t.Context(), job, files, "")
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error is %v, want %q in it", err, c.want)
+			}
+		})
 	}
 }
 
