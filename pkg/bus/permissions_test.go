@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -50,12 +51,12 @@ func startGuarded(t *testing.T) guarded {
 	return guarded{server, strings.TrimPrefix(server.URL(), "nats://")}
 }
 
-func (g guarded) open(t *testing.T, user, service, cluster string) *bus.Bus {
+func (g guarded) open(t *testing.T, user, service, cluster string, change ...func(*bus.Options)) *bus.Bus {
 	t.Helper()
-	return open(t, nil, func(o *bus.Options) {
-		o.InProcess, o.URL = nil, "nats://"+user+":secret@"+g.host
+	return open(t, nil, append(change, func(o *bus.Options) {
+		o.URL = "nats://" + user + ":secret@" + g.host
 		o.Service, o.Cluster = service, cluster
-	})
+	})...)
 }
 
 // raw is a client that uses a service's account for what it likes, and counts
@@ -79,8 +80,11 @@ func (g guarded) raw(t *testing.T, user, service string) (*nats.Conn, *atomic.In
 func TestUnderItsPermissionsEveryServiceCanDoItsWork(t *testing.T) {
 	g := startGuarded(t)
 	all := map[string]*bus.Bus{}
+	var log lockedBuffer // of what NATS denied, among other errors
 	for _, service := range services {
-		all[service] = g.open(t, service, service, "local")
+		all[service] = g.open(t, service, service, "local", func(o *bus.Options) {
+			o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))
+		})
 	}
 	worker, ctx := all["worker"], t.Context()
 	routed, worked, alerted, followed := make(chan string, 9), make(chan string, 9), make(chan string, 9), make(chan string, 99)
@@ -156,9 +160,16 @@ func TestUnderItsPermissionsEveryServiceCanDoItsWork(t *testing.T) {
 	if err := all["dashboard"].AskEach(ctx, "local", "sync", &eventsv1.AskSync{}, &eventsv1.AnswerSync{}, func() error { parts++; return nil }); err != nil || parts != 2 {
 		t.Errorf("%d parts, error %v", parts, err)
 	}
+	for _, name := range []string{"route-local", "alert"} {
+		idle(t, js, "PLUMB_EVENTS", name)
+	}
+	idle(t, js, "PLUMB_SYNC", "sync-local")
 	deleteStreams(t, js)
 	publish(t, all["receiver"], push("after", "a"), "")
 	put(t, worker, state("local", "web", "True"))
+	if log.String() != "" {
+		t.Errorf("logged errors:\n%s", log.String())
+	}
 }
 
 // What a stolen account may not do. Each line is tried; the server must deny it
