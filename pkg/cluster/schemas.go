@@ -31,29 +31,45 @@ type schemas struct {
 
 // document is one group version's schemas at one hash.
 type document struct {
-	url   string
-	kinds map[string]*node
+	url    string
+	loaded time.Time
+	kinds  map[string]*node
 }
 
 func newSchemas(read func(context.Context, string, any) error, now func() time.Time) *schemas {
 	return &schemas{read: read, now: now, docs: map[schema.GroupVersion]document{}}
 }
 
-// find returns the schema of a kind as published no earlier than since; nil
-// when none is. The url changes with the document.
-func (s *schemas) find(ctx context.Context, gvk schema.GroupVersionKind, since time.Time) (n *node, url string, err error) {
-	url, err = s.locate(ctx, gvk.GroupVersion(), since)
+// find returns the schema of a kind; nil when none is published. Within
+// indexAge it sends nothing for a kind that it knows.
+func (s *schemas) find(ctx context.Context, gvk schema.GroupVersionKind) (*node, error) {
+	url, err := s.locate(ctx, gvk.GroupVersion(), s.now().Add(-indexAge))
 	if err != nil || url == "" {
-		return nil, "", err
+		return nil, err
 	}
-	doc, err := s.document(ctx, gvk.GroupVersion(), url)
-	return doc.kinds[gvk.Kind], url, err
+	s.mu.Lock()
+	doc, ok := s.docs[gvk.GroupVersion()]
+	s.mu.Unlock()
+	if !ok || doc.url != url {
+		doc, err = s.load(ctx, gvk.GroupVersion(), url)
+	}
+	return doc.kinds[gvk.Kind], err
 }
 
-// published asks the cluster anew whether a kind has a schema.
-func (s *schemas) published(ctx context.Context, gvk schema.GroupVersionKind) (bool, error) {
-	n, _, err := s.find(ctx, gvk, s.now())
-	return n != nil, err
+// fresh is find by a document that was read no earlier than since. It does not
+// go by the hash: after a change the index lags behind the document.
+func (s *schemas) fresh(ctx context.Context, gvk schema.GroupVersionKind, since time.Time) (*node, error) {
+	url, err := s.locate(ctx, gvk.GroupVersion(), since)
+	if err != nil || url == "" {
+		return nil, err
+	}
+	s.mu.Lock()
+	doc, ok := s.docs[gvk.GroupVersion()]
+	s.mu.Unlock()
+	if !ok || doc.loaded.Before(since) {
+		doc, err = s.load(ctx, gvk.GroupVersion(), url)
+	}
+	return doc.kinds[gvk.Kind], err
 }
 
 func (s *schemas) locate(ctx context.Context, gv schema.GroupVersion, since time.Time) (string, error) {
@@ -61,7 +77,7 @@ func (s *schemas) locate(ctx context.Context, gv schema.GroupVersion, since time
 	fresh := s.index != nil && !s.indexed.Before(since)
 	s.mu.Unlock()
 	if !fresh {
-		if _, err, _ := s.flight.Do("", func() (any, error) { return nil, s.loadIndex(ctx) }); err != nil {
+		if _, err, _ := s.flight.Do("", func() (any, error) { return nil, s.loadIndex(context.WithoutCancel(ctx)) }); err != nil {
 			return "", err
 		}
 	}
@@ -90,13 +106,9 @@ func (s *schemas) loadIndex(ctx context.Context) error {
 	return nil
 }
 
-func (s *schemas) document(ctx context.Context, gv schema.GroupVersion, url string) (document, error) {
-	s.mu.Lock()
-	doc, ok := s.docs[gv]
-	s.mu.Unlock()
-	if ok && doc.url == url {
-		return doc, nil
-	}
+func (s *schemas) load(ctx context.Context, gv schema.GroupVersion, url string) (document, error) {
+	// One load serves all who wait for it, so that none of them may cancel it.
+	ctx = context.WithoutCancel(ctx)
 	loaded, err, _ := s.flight.Do(url, func() (any, error) { return s.loadDocument(ctx, gv, url) })
 	if err != nil {
 		return document{}, err
@@ -105,6 +117,7 @@ func (s *schemas) document(ctx context.Context, gv schema.GroupVersion, url stri
 }
 
 func (s *schemas) loadDocument(ctx context.Context, gv schema.GroupVersion, url string) (document, error) {
+	asked := s.now()
 	var raw struct {
 		Components struct {
 			Schemas map[string]*openAPI `json:"schemas"`
@@ -117,7 +130,7 @@ func (s *schemas) loadDocument(ctx context.Context, gv schema.GroupVersion, url 
 	if err != nil {
 		return document{}, fmt.Errorf("read schemas of %s: %w", gv, err)
 	}
-	doc := document{url: url, kinds: compile(gv, raw.Components.Schemas)}
+	doc := document{url: url, loaded: asked, kinds: compile(gv, raw.Components.Schemas)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.docs[gv] = doc

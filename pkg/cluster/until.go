@@ -205,8 +205,8 @@ func (c *Cluster) awaitServed(ctx context.Context, gvk schema.GroupVersionKind) 
 			return err
 		}
 		if err == nil {
-			published, err := c.schemas.published(ctx, gvk)
-			if published || err != nil {
+			published, err := c.schemas.fresh(ctx, gvk, c.schemas.now())
+			if published != nil || err != nil {
 				return err
 			}
 		}

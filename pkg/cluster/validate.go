@@ -25,23 +25,18 @@ func (c *Client) Validate(ctx context.Context, o object.Object) error {
 	}
 	schemas := c.cluster.schemas
 	asked := schemas.now()
-	n, url, err := schemas.find(ctx, gvk, asked.Add(-indexAge))
+	n, err := schemas.find(ctx, gvk)
 	if err != nil {
 		return located(o, err)
 	}
-	problems := judge(n, o)
-	if n != nil && len(problems) == 0 {
+	if n != nil && len(judge(n, o)) == 0 {
 		return nil
 	}
 	// The schema may have changed since it was read: no refusal by an old one.
-	fresh, now, err := schemas.find(ctx, gvk, asked)
-	if err != nil {
+	if n, err = schemas.fresh(ctx, gvk, asked); err != nil {
 		return located(o, err)
 	}
-	if now != url || n == nil {
-		problems = judge(fresh, o)
-	}
-	return refusal(o, problems)
+	return refusal(o, judge(n, o))
 }
 
 // judge leaves status out: who applies a manifest does not write it, and the

@@ -159,7 +159,13 @@ func TestValidateFollowsTheCluster(t *testing.T) {
 	if err := cl.EnsureCRD(t.Context(), []byte(widened)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() error { return c.Validate(t.Context(), next) })
+	eventually(t, func() error { // until it is published, for who sees it for the first time
+		stranger, _ := own(t)
+		return stranger.Validate(t.Context(), next)
+	})
+	if err := c.Validate(t.Context(), next); err != nil {
+		t.Errorf("refused by a schema of the past: %v", err)
+	}
 }
 
 func set(t *testing.T, u *unstructured.Unstructured, value any, path ...string) {
