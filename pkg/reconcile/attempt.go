@@ -91,7 +91,7 @@ func (t *attempt) conclude(ctx context.Context, a *v1alpha1.Application, b begun
 	if err := t.guard(); err != nil {
 		return err
 	}
-	if err := t.r.store(written, a, b, o, t); err != nil {
+	if err := t.r.store(written, a, b, o, t.details(o)); err != nil {
 		return superseded(err)
 	}
 	if o.result != v1alpha1.ResultFailed {
@@ -137,6 +137,13 @@ func (t *attempt) first(ctx context.Context, a *v1alpha1.Application, b begun, r
 type stages struct {
 	now  func() time.Time
 	list []*eventsv1.Stage
+}
+
+// queued begins with the time since the request was made. The clocks of two
+// machines may make it negative, which is nothing.
+func queued(since time.Time, now func() time.Time) *stages {
+	waited := max(now().Sub(since), 0)
+	return &stages{now: now, list: []*eventsv1.Stage{{Name: "queue", Duration: durationpb.New(waited)}}}
 }
 
 // stage times one step and gives it a span.

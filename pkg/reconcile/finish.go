@@ -3,9 +3,11 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/health"
 	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/object"
+	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
 
 // adoptAfter is how long another worker's wait is left to that worker.
@@ -35,10 +38,12 @@ type Finisher struct {
 	group   sync.WaitGroup
 }
 
-// known is what the attempt of this process saw of its objects.
+// known is what an attempt of this process saw and did before it waited.
 type known struct {
 	number  int64
 	reports map[object.ID]health.Report
+	details details
+	since   time.Time // when the wait began
 }
 
 type pending struct {
@@ -59,10 +64,10 @@ func (f *Finisher) Run(ctx context.Context) error {
 }
 
 // expect tells of a wait that an attempt of this process is about to store.
-func (f *Finisher) expect(key app.Key, number int64, reports map[object.ID]health.Report) {
+func (f *Finisher) expect(key app.Key, k known) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.known[key] = known{number: number, reports: reports}
+	f.known[key] = k
 }
 
 // Observe follows the status of an Application.
@@ -81,15 +86,15 @@ func (f *Finisher) Observe(old, now *v1alpha1.Application) {
 		}
 		return
 	}
-	delay, reports := adoptAfter, map[object.ID]health.Report(nil)
-	if mine := f.known[key]; mine.number == number {
-		delay, reports = 0, mine.reports
+	delay, mine := adoptAfter, known{number: number, since: f.r.now()}
+	if own := f.known[key]; own.number == number {
+		delay, mine = 0, own
 	} else if old == nil {
 		delay = time.Second // whoever followed it may be gone
 	}
 	ctx, cancel := context.WithCancel(f.ctx)
 	f.cancels[key] = pending{number: number, cancel: cancel}
-	f.group.Go(func() { f.follow(ctx, key, number, delay, reports) })
+	f.group.Go(func() { f.follow(ctx, key, mine, delay) })
 }
 
 func keyOf(old, now *v1alpha1.Application) app.Key {
@@ -118,21 +123,21 @@ func settledFor(a *v1alpha1.Application, number int64) bool {
 }
 
 // follow ends one wait: all objects settle, or the deadline comes.
-func (f *Finisher) follow(ctx context.Context, key app.Key, number int64, delay time.Duration, reports map[object.ID]health.Report) {
+func (f *Finisher) follow(ctx context.Context, key app.Key, k known, delay time.Duration) {
 	if !sleep(ctx, delay) {
 		return
 	}
 	a, found := f.r.catalog.Get(key)
-	if n, waits := waiting(a); !found || !waits || n != number || a.Status.LastAttempt.Deadline == nil {
+	if n, waits := waiting(a); !found || !waits || n != k.number || a.Status.LastAttempt.Deadline == nil {
 		return
 	}
 	limited, cancel := context.WithDeadline(ctx, a.Status.LastAttempt.Deadline.Time)
 	defer cancel()
-	summary, err := f.settle(limited, a, reports)
+	summary, err := f.settle(limited, a, k.reports)
 	if ctx.Err() != nil {
 		return
 	}
-	f.conclude(ctx, key, number, verdict(a, summary, err))
+	f.conclude(ctx, key, k, verdict(a, summary, err))
 }
 
 // settle watches until every object is healthy or degraded, or ctx ends.
@@ -187,9 +192,9 @@ func unhealthy(reason fault.Reason, s health.Summary) error {
 
 // conclude writes the end of a wait, unless somebody else did or a newer attempt
 // began.
-func (f *Finisher) conclude(ctx context.Context, key app.Key, number int64, o outcome) {
+func (f *Finisher) conclude(ctx context.Context, key app.Key, k known, o outcome) {
 	for {
-		err := f.write(ctx, key, number, o)
+		err := f.write(ctx, key, k, o)
 		switch {
 		case err == nil || ctx.Err() != nil:
 			return
@@ -203,17 +208,19 @@ func (f *Finisher) conclude(ctx context.Context, key app.Key, number int64, o ou
 	}
 }
 
-func (f *Finisher) write(ctx context.Context, key app.Key, number int64, o outcome) error {
+func (f *Finisher) write(ctx context.Context, key app.Key, k known, o outcome) error {
 	a, err := f.r.catalog.Read(ctx, key)
-	if n, waits := waiting(a); err != nil || !waits || n != number {
+	if n, waits := waiting(a); err != nil || !waits || n != k.number {
 		return err
 	}
 	if o.owned, err = inventory.From(a.Status.Inventory); err != nil {
 		return err
 	}
 	last := a.Status.LastAttempt
-	b := begun{number: number, reason: last.Reason, trace: last.Trace, requested: a.Status.Requested, startedAt: last.StartedAt.Time}
-	return f.r.store(ctx, a, b, o, nil)
+	b := begun{number: k.number, reason: last.Reason, trace: last.Trace, requested: a.Status.Requested, startedAt: last.StartedAt.Time}
+	d := k.details
+	d.stages = append(slices.Clone(d.stages), &eventsv1.Stage{Name: "health", Duration: durationpb.New(f.r.now().Sub(k.since))})
+	return f.r.store(ctx, a, b, o, d)
 }
 
 // waiter gathers what several watches say.

@@ -87,7 +87,7 @@ func (r *Reconciler) attempt(ctx context.Context, key app.Key, request *eventsv1
 func (r *Reconciler) newAttempt(key app.Key, request *eventsv1.SyncRequested, task *bus.Task, lease *bus.Lease) *attempt {
 	return &attempt{
 		r: r, key: key, request: request, cause: task.Event.ID, mark: r.mark(request),
-		slot: task.Slot, guard: lease.Guard, stages: &stages{now: r.now},
+		slot: task.Slot, guard: lease.Guard, stages: queued(task.Event.Time, r.now),
 	}
 }
 

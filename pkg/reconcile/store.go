@@ -21,8 +21,7 @@ import (
 // store writes the end of an attempt, or of its wait, and tells it. The order
 // matters: the state is told last, so that a state that is behind the status
 // says that the facts before it may be missing, too (see worker's repair).
-// t is nil for what ends outside of an attempt.
-func (r *Reconciler) store(ctx context.Context, a *v1alpha1.Application, b begun, o outcome, t *attempt) error {
+func (r *Reconciler) store(ctx context.Context, a *v1alpha1.Application, b begun, o outcome, d details) error {
 	next := a.DeepCopy()
 	next.Status = b.ended(a, o, r.now())
 	written, err := r.catalog.WriteStatus(ctx, next)
@@ -32,9 +31,7 @@ func (r *Reconciler) store(ctx context.Context, a *v1alpha1.Application, b begun
 	r.record(written, o)
 	r.tellHealth(ctx, a, written, o)
 	if fact := report.Finished(r.o.Cluster, written); fact != nil {
-		if t != nil {
-			t.explain(fact, o)
-		}
+		fact.Stages, fact.Objects, fact.Omitted = d.stages, d.objects, d.omitted
 		class, _ := fault.ClassOf(o.err)
 		if o.result == v1alpha1.ResultFailed {
 			fact.ErrorClass = class.String()
@@ -47,10 +44,17 @@ func (r *Reconciler) store(ctx context.Context, a *v1alpha1.Application, b begun
 	return nil
 }
 
-// explain adds what only the attempt itself knows.
-func (t *attempt) explain(fact *eventsv1.SyncFinished, o outcome) {
-	fact.Stages = t.stages.list
-	fact.Objects, fact.Omitted = o.objects(maxObjects)
+// details are what only the attempt itself knows, and its fact tells.
+type details struct {
+	stages  []*eventsv1.Stage
+	objects []*eventsv1.ObjectAction
+	omitted int32
+}
+
+func (t *attempt) details(o outcome) details {
+	d := details{stages: t.stages.list}
+	d.objects, d.omitted = o.objects(maxObjects)
+	return d
 }
 
 // maxObjects keeps a fact far below the limit of an event.
