@@ -1,4 +1,4 @@
-// Package command tests the program `plumb` as people run it: built, with a
+// Package command tests the program `plumb` as people run it: as a process, with a
 // configuration file, against a real control plane and real Git.
 package command
 
@@ -26,28 +26,33 @@ import (
 	"github.com/plumb-gitops/plumb/integration/gitserver"
 	"github.com/plumb-gitops/plumb/integration/kubetest"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/cli"
+	"github.com/plumb-gitops/plumb/pkg/render/child"
 )
 
 // patience is how long a condition is waited for before the test fails.
 const patience = 90 * time.Second
 
-var binary string
+// asPlumb makes this test binary the program plumb: what is tested is then built
+// with it, under the race detector too, and never a stale one.
+const asPlumb = "PLUMB_TEST_AS_COMMAND"
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	switch {
+	case child.Main():
+	case os.Getenv(asPlumb) != "":
+		os.Exit(cli.Main(os.Args[1:], cli.Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}))
+	default:
+		os.Exit(kubetest.Main(m))
+	}
+}
 
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "plumb-command-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "plumb")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../services/plumb").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build plumb: %v\n%s", err, out)
-		return 1
-	}
-	return kubetest.Main(m)
+// command is plumb with arguments.
+func command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", args...)
+	cmd.Args[0] = "plumb"
+	cmd.Env = append(os.Environ(), asPlumb+"=1")
+	return cmd
 }
 
 // site is a directory in which `plumb up` runs.
@@ -94,7 +99,7 @@ func (s *site) write(t *testing.T, name, text string) string {
 func up(t *testing.T) *site {
 	t.Helper()
 	s := &site{dir: t.TempDir(), kube: kubetest.Start(t), ended: make(chan error, 1)}
-	s.process = exec.Command(binary, "up", "--config", s.config(t))
+	s.process = command(context.Background(), "up", "--config", s.config(t))
 	s.process.Stdout, s.process.Stderr = &s.log, &s.log
 	must(t, s.process.Start())
 	go func() { s.ended <- s.process.Wait() }()
@@ -131,8 +136,8 @@ func (s *site) plumb(t *testing.T, args ...string) (code int, out string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Env = append(os.Environ(), "PLUMB_SERVER="+s.api, "PLUMB_TOKEN_FILE="+filepath.Join(s.dir, "data", "token"))
+	cmd := command(ctx, args...)
+	cmd.Env = append(cmd.Env, "PLUMB_SERVER="+s.api, "PLUMB_TOKEN_FILE="+filepath.Join(s.dir, "data", "token"))
 	raw, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

@@ -15,6 +15,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/render"
 	"github.com/plumb-gitops/plumb/pkg/service"
+	"github.com/plumb-gitops/plumb/pkg/service/alerter"
 	"github.com/plumb-gitops/plumb/pkg/service/dashboard"
 	"github.com/plumb-gitops/plumb/pkg/service/driftscanner"
 	"github.com/plumb-gitops/plumb/pkg/service/receiver"
@@ -68,7 +69,7 @@ func build(ctx context.Context, env service.Env) (built service.Built, err error
 // services adds the parts of every service, in the order of an event's way.
 func (s shared) services(env service.Env, built *service.Built) error {
 	for _, add := range []func(service.Env, *service.Built) error{
-		s.receiver, s.worker, s.driftScanner, s.dashboard,
+		s.receiver, s.worker, s.driftScanner, s.alerter, s.dashboard,
 	} {
 		if err := add(env, built); err != nil {
 			return err
@@ -103,6 +104,16 @@ func (s shared) driftScanner(env service.Env, built *service.Built) error {
 	}, logOf(env, "drift-scanner"))
 	built.Parts = append(built.Parts, named("drift-scanner", parts)...)
 	return nil
+}
+
+func (s shared) alerter(env service.Env, built *service.Built) error {
+	a, err := alerter.New(env.Config.Alerter, s.bus, alerter.Options{
+		Cluster: env.Config.Cluster, Log: logOf(env, "alerter"), Registerer: env.Metrics,
+	})
+	if err == nil {
+		built.Parts = append(built.Parts, service.Part{Name: "alerter", Run: a.Run})
+	}
+	return err
 }
 
 func (s shared) dashboard(env service.Env, built *service.Built) error {
