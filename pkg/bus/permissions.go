@@ -40,8 +40,8 @@ type account struct {
 	writes    map[string]string // bucket -> keys
 	reads     map[string]string // bucket -> keys got and watched
 	consumes  map[string]Consumer
-	follows   bool // reads PLUMB_EVENTS without acknowledging
-	buries    bool // may add to PLUMB_DEAD
+	follows   string // subjects of PLUMB_EVENTS read without acknowledging
+	buries    bool   // may add to PLUMB_DEAD
 	hears     []string
 	answers   bool
 }
@@ -54,6 +54,7 @@ var (
 	syncLeases   = "sync.{c}.*.*"
 	scanLeases   = "scan.{c}.*"
 	commitLeases = "commit.*.*"
+	everyEvent   = "plumb.events.>"
 )
 
 var accounts = map[string]account{
@@ -73,6 +74,7 @@ var accounts = map[string]account{
 		publishes: []string{"plumb.events.git.push.*", "plumb.events.app.{c}.*.*.drift", syncRequests, yieldPrefix + scanLeases},
 		writes:    map[string]string{leasesBucket: scanLeases},
 		reads:     map[string]string{leasesBucket: scanLeases},
+		follows:   "plumb.events.git.routed.>",
 		hears:     []string{yieldPrefix + scanLeases},
 	},
 	"committer": {
@@ -93,7 +95,7 @@ var accounts = map[string]account{
 	"dashboard": {
 		publishes: []string{askPrefix + "*.*"},
 		reads:     map[string]string{appsBucket: ">"},
-		follows:   true,
+		follows:   everyEvent,
 	},
 }
 
@@ -106,7 +108,7 @@ func uses(service, stream string) bool {
 
 // streams are those the account sees, and creates when they are missing.
 func (a account) streams() []string {
-	used := map[string]bool{deadStream: a.buries, eventsStream: a.follows}
+	used := map[string]bool{deadStream: a.buries, eventsStream: a.follows != ""}
 	for _, subject := range a.publishes {
 		if strings.HasPrefix(subject, "plumb.events.") || strings.HasPrefix(subject, syncPrefix) {
 			used[streamOf(subject)] = true
@@ -144,8 +146,11 @@ func (a account) permissions(service, cluster string) Permissions {
 	for stream, consumer := range a.consumes {
 		publish = append(publish, takesFrom(stream, consumer)...)
 	}
-	if a.follows {
-		publish = append(publish, createsTail(eventsStream)+"*", createsTail(eventsStream)+"*.plumb.events.>", pulls(eventsStream, "*"))
+	if a.follows != "" {
+		publish = append(publish, createsTail(eventsStream)+"*."+a.follows, pulls(eventsStream, "*"))
+	}
+	if a.follows == everyEvent {
+		publish = append(publish, createsTail(eventsStream)+"*") // of several subjects, or all
 	}
 	if a.buries {
 		publish = append(publish, deadPrefix+"*.*")

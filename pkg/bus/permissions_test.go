@@ -108,6 +108,14 @@ func TestUnderItsPermissionsEveryServiceCanDoItsWork(t *testing.T) {
 	_, js := admin(t, g.server, nats.UserInfo("admin", "secret"))
 	begin(t, js, "PLUMB_EVENTS", "route-local")
 	begin(t, js, "PLUMB_EVENTS", "alert")
+	swept := make(chan string, 9)
+	background(t, func(ctx context.Context) error {
+		return all["drift-scanner"].Follow(ctx, bus.Query{Subjects: []string{"plumb.events.git.routed.>"}}, func(e event.Event) error { swept <- e.ID; return nil })
+	})
+	eventually(t, "the scanner follows routes", func() bool {
+		publish(t, worker, event.Event{ID: "routed", Source: "/local/worker", Type: event.GitRouted, Subject: "a", Time: time.Now(), Data: &eventsv1.GitRouted{Cluster: "local", Repo: "a"}}, "")
+		return len(swept) > 0
+	})
 	eventually(t, "somebody follows", func() bool {
 		publish(t, all["receiver"], push("push", "a"), "")
 		return len(followed) > 0
