@@ -14,6 +14,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/render"
+	"github.com/plumb-gitops/plumb/pkg/report"
 	"github.com/plumb-gitops/plumb/pkg/service"
 	"github.com/plumb-gitops/plumb/pkg/service/alerter"
 	"github.com/plumb-gitops/plumb/pkg/service/dashboard"
@@ -89,10 +90,14 @@ func (s shared) receiver(env service.Env, built *service.Built) error {
 }
 
 func (s shared) worker(env service.Env, built *service.Built) error {
+	metrics, err := report.NewMetrics(env.Metrics)
+	if err != nil {
+		return err
+	}
 	renderer := render.New(render.Options{})
 	built.Close = append(built.Close, renderer.Close)
 	parts := worker.New(env.Config, worker.Parts{
-		Bus: s.bus, Cluster: s.cluster, Catalog: s.catalog, Store: s.store, Renderer: renderer,
+		Bus: s.bus, Cluster: s.cluster, Catalog: s.catalog, Store: s.store, Renderer: renderer, Metrics: metrics,
 	}, logOf(env, "worker"))
 	built.Parts = append(built.Parts, named("worker", parts)...)
 	return nil

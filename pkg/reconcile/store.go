@@ -36,6 +36,7 @@ func (r *Reconciler) store(ctx context.Context, a *v1alpha1.Application, b begun
 		if o.result == v1alpha1.ResultFailed {
 			fact.ErrorClass = class.String()
 		}
+		r.report.Count(fact)
 		r.report.Tell(ctx, report.Fact{
 			Type: event.SyncFinished, ID: report.AttemptID(a, b.number, "finished/"+string(o.result)), Data: fact,
 		})

@@ -41,13 +41,17 @@ type Reporter struct {
 	log     *slog.Logger
 	now     func() time.Time
 	waiting chan func()
+	metrics *Metrics
 }
 
-// New returns a Reporter of a cluster's service. Run must run for facts told in
-// the background.
-func New(bus Bus, cluster string, log *slog.Logger, now func() time.Time) *Reporter {
-	return &Reporter{bus: bus, cluster: cluster, log: log, now: now, waiting: make(chan func(), backlog)}
+// New returns a Reporter of a cluster's worker; metrics may be nil. Run must run
+// for facts told in the background.
+func New(bus Bus, cluster string, metrics *Metrics, log *slog.Logger, now func() time.Time) *Reporter {
+	return &Reporter{bus: bus, cluster: cluster, metrics: metrics, log: log, now: now, waiting: make(chan func(), backlog)}
 }
+
+// Count counts the end of an attempt.
+func (r *Reporter) Count(f *eventsv1.SyncFinished) { r.metrics.finished(f) }
 
 // Run tells what waits until ctx ends.
 func (r *Reporter) Run(ctx context.Context) error {

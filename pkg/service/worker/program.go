@@ -10,6 +10,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/render"
+	"github.com/plumb-gitops/plumb/pkg/report"
 	"github.com/plumb-gitops/plumb/pkg/service"
 )
 
@@ -38,10 +39,14 @@ func build(ctx context.Context, env service.Env) (built service.Built, err error
 		return built, fmt.Errorf("open the Git store: %w", err)
 	}
 	built.Close = append(built.Close, func() { _ = store.Close() })
+	metrics, err := report.NewMetrics(env.Metrics)
+	if err != nil {
+		return built, err
+	}
 	renderer := render.New(render.Options{})
 	built.Close = append(built.Close, renderer.Close)
 	applications := catalog.New(kube, catalog.Options{Log: env.Log})
-	built.Parts = append(New(c, Parts{Bus: b, Cluster: kube, Catalog: applications, Store: store, Renderer: renderer}, env.Log),
+	built.Parts = append(New(c, Parts{Bus: b, Cluster: kube, Catalog: applications, Store: store, Renderer: renderer, Metrics: metrics}, env.Log),
 		service.Part{Name: "catalog", Run: applications.Run})
 	built.Checks = []service.Check{
 		{Name: "nats", Ready: func(context.Context) error { return b.Connected() }},

@@ -35,6 +35,7 @@ type Parts struct {
 	Catalog  *catalog.Catalog
 	Store    *git.Store
 	Renderer *render.Renderer
+	Metrics  *report.Metrics // may be nil
 }
 
 // New returns what a worker runs.
@@ -82,7 +83,7 @@ type composed struct {
 func compose(c config.Config, p Parts, log *slog.Logger) composed {
 	sources := source.Policy{Git: c.Git, Catalog: p.Catalog}
 	heads := reconcile.NewHeads(p.Store, time.Now)
-	reporter := report.New(p.Bus, c.Cluster, log, time.Now)
+	reporter := report.New(p.Bus, c.Cluster, p.Metrics, log, time.Now)
 	requests := &requests{bus: p.Bus, cluster: c.Cluster, now: time.Now}
 	changes := &changes{
 		catalog: p.Catalog, sources: sources, store: p.Store, heads: heads, requests: requests, log: log,
