@@ -32,7 +32,7 @@ func binary(t *testing.T) string {
 	t.Helper()
 	path := os.Getenv("PLUMB_KUBE")
 	if path == "" {
-		t.Skip("PLUMB_KUBE does not name a binary")
+		t.Fatal("PLUMB_KUBE does not name a binary; make test builds one and names it")
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
