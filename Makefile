@@ -60,6 +60,15 @@ bin/plumb-kube: ## Build the real control plane; the first time takes about ten 
 	$(say) 'build: plumb-kube (Kubernetes from source, kept in the build cache; about 11 minutes the first time)'
 	integration/kube/build.sh bin/plumb-kube
 
+.PHONY: images
+images: binaries ## Build container images plumb/<service> and plumb/nats; needs Docker
+	$(say) 'images: plumb/*:$(VERSION), from scratch, nothing is pulled'
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/nats-server github.com/nats-io/nats-server/v2
+	for service in $(filter-out plumb,$(SERVICES)) nats-server; do
+		image=plumb/$${service%-server}
+		docker build -q -f deploy/Dockerfile --build-arg SERVICE=$$service -t $$image:$(VERSION) -t $$image:latest .
+	done
+
 .PHONY: clean
 clean: ## Remove what was built here; Go's own caches stay
 	rm -rf bin
@@ -81,13 +90,13 @@ vet:
 
 .PHONY: fmt
 fmt: ## Format Go and proto files
-	gofmt -l -w pkg services integration
+	gofmt -l -w pkg services integration deploy
 	(cd proto && $(BUF) format -w)
 
 .PHONY: fmt-check
 fmt-check:
 	$(say) 'check: gofmt'
-	wrong=$$(gofmt -l pkg services integration)
+	wrong=$$(gofmt -l pkg services integration deploy)
 	[ -z "$$wrong" ] || { echo "not formatted, run make fmt:"; echo "$$wrong"; exit 1; }
 
 .PHONY: generate
