@@ -45,7 +45,8 @@ func NewServer(check Check) *Server {
 	return s
 }
 
-// Then answers the coming requests with replies, one each, and accepts again after.
+// Then answers the coming requests with replies, one each, nil accepting, and
+// accepts again after.
 func (s *Server) Then(replies ...Reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,25 +82,36 @@ func (s *Server) Refused() []error {
 }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
-	if err != nil {
-		return
-	}
 	if reply := s.take(); reply != nil {
 		reply(w, r)
 		return
 	}
-	if err := s.check(r, body); err != nil {
-		s.mu.Lock()
-		s.refused = append(s.refused, err)
-		s.mu.Unlock()
+	s.Accept(w, r)
+}
+
+// Accept is the reply to what passes the check, and 400 to the rest.
+func (s *Server) Accept(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err != nil {
+		return
+	}
+	err = s.check(r, body)
+	s.note(Request{Path: r.URL.Path, Header: r.Header.Clone(), Body: body}, err)
+	if err != nil {
 		http.Error(w, "invalid_payload: "+err.Error(), http.StatusBadRequest)
 		return
 	}
-	s.mu.Lock()
-	s.accepted = append(s.accepted, Request{Path: r.URL.Path, Header: r.Header.Clone(), Body: body})
-	s.mu.Unlock()
 	fmt.Fprint(w, "ok")
+}
+
+func (s *Server) note(r Request, refused error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if refused != nil {
+		s.refused = append(s.refused, refused)
+		return
+	}
+	s.accepted = append(s.accepted, r)
 }
 
 func (s *Server) take() Reply {
@@ -126,7 +138,10 @@ func Status(code int, headers ...string) Reply {
 }
 
 // Hang answers nothing until the client goes away.
-func Hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+func Hang(_ http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body) // or the server does not see it go
+	<-r.Context().Done()
+}
 
 // Cut closes the connection without an answer.
 func Cut(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }

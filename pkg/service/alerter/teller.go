@@ -36,7 +36,7 @@ type teller struct {
 func newTeller(a *Alerter, channel string, n Notifier) *teller {
 	return &teller{
 		a: a, channel: channel, notifier: n, woken: make(chan struct{}, 1),
-		claim: a.o.Endpoint.Longest() + 10*time.Second,
+		claim: a.o.Endpoint.Longest() * 3 / 2,
 	}
 }
 
