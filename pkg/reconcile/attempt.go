@@ -91,7 +91,7 @@ func (t *attempt) conclude(ctx context.Context, a *v1alpha1.Application, b begun
 	if err := t.guard(); err != nil {
 		return err
 	}
-	if err := t.r.store(written, a, b, o, t.details(o)); err != nil {
+	if err := t.r.store(written, a, b, o, t.details(ctx, o)); err != nil {
 		return superseded(err)
 	}
 	if o.result != v1alpha1.ResultFailed {

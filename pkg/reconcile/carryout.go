@@ -76,7 +76,7 @@ func (t *attempt) judge(ctx context.Context, a *v1alpha1.Application, b begun, o
 	}
 	o.result = v1alpha1.ResultWaiting
 	o.deadline = b.startedAt.Add(timeout(a))
-	t.r.finisher.expect(a.Key(), known{number: b.number, reports: reports, details: t.details(o), since: t.r.now()})
+	t.r.finisher.expect(a.Key(), known{number: b.number, reports: reports, details: t.details(ctx, o), since: t.r.now()})
 	return o
 }
 

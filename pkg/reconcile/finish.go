@@ -19,11 +19,15 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/health"
 	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/object"
+	"github.com/plumb-gitops/plumb/pkg/telemetry"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
 
 // adoptAfter is how long another worker's wait is left to that worker.
 const adoptAfter = 15 * time.Second
+
+// finishLimit is how long the end of a wait may take to be written and told.
+const finishLimit = 10 * time.Second
 
 // Finisher ends attempts that wait for health: all is written, the lease is
 // free, and the status holds the deadline. Every worker follows its own waits at
@@ -220,7 +224,19 @@ func (f *Finisher) write(ctx context.Context, key app.Key, k known, o outcome) e
 	b := begun{number: k.number, reason: last.Reason, trace: last.Trace, requested: a.Status.Requested, startedAt: last.StartedAt.Time}
 	d := k.details
 	d.stages = append(slices.Clone(d.stages), &eventsv1.Stage{Name: "health", Duration: durationpb.New(f.r.now().Sub(k.since))})
-	return f.r.store(ctx, a, b, o, d)
+	// The watch may show this write, and with it end ctx, before the answer is here;
+	// what it says has to be told all the same.
+	writing, cancel := context.WithTimeout(context.WithoutCancel(traced(ctx, d.trace, last.Trace)), finishLimit)
+	defer cancel()
+	return f.r.store(writing, a, b, o, d)
+}
+
+// traced goes on with the attempt's trace; of another worker's only the id is known.
+func traced(ctx context.Context, traceparent, id string) context.Context {
+	if traceparent != "" {
+		return telemetry.Continue(ctx, traceparent)
+	}
+	return telemetry.Resume(ctx, id)
 }
 
 // waiter gathers what several watches say.

@@ -13,8 +13,10 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/object"
 	"github.com/plumb-gitops/plumb/pkg/render"
 	"github.com/plumb-gitops/plumb/pkg/report"
+	"github.com/plumb-gitops/plumb/pkg/telemetry"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
 
@@ -38,7 +40,7 @@ func (r *Reconciler) store(ctx context.Context, a *v1alpha1.Application, b begun
 		}
 		r.report.Count(fact)
 		r.report.Tell(ctx, report.Fact{
-			Type: event.SyncFinished, ID: report.AttemptID(a, b.number, "finished/"+string(o.result)), Data: fact,
+			Type: event.SyncFinished, ID: report.AttemptID(a, b.number, "finished/"+string(o.result)), Cause: d.cause, Data: fact,
 		})
 	}
 	r.report.Saw(ctx, written)
@@ -47,13 +49,15 @@ func (r *Reconciler) store(ctx context.Context, a *v1alpha1.Application, b begun
 
 // details are what only the attempt itself knows, and its fact tells.
 type details struct {
+	cause   string // id of the request's event
+	trace   string // W3C traceparent
 	stages  []*eventsv1.Stage
 	objects []*eventsv1.ObjectAction
 	omitted int32
 }
 
-func (t *attempt) details(o outcome) details {
-	d := details{stages: t.stages.list}
+func (t *attempt) details(ctx context.Context, o outcome) details {
+	d := details{cause: t.cause, trace: telemetry.Traceparent(ctx), stages: t.stages.list}
 	d.objects, d.omitted = o.objects(maxObjects)
 	return d
 }
@@ -77,11 +81,15 @@ func (r *Reconciler) tellHealth(ctx context.Context, old, now *v1alpha1.Applicat
 	if from == to {
 		return
 	}
+	worst := ""
+	if o.health.Object != (object.ID{}) {
+		worst = o.health.Object.String()
+	}
 	r.report.Tell(ctx, report.Fact{
 		Type: event.HealthChanged, ID: report.AttemptID(now, now.Status.LastAttempt.Number, "health/"+to),
 		Data: &eventsv1.HealthChanged{
 			Cluster: r.o.Cluster, Namespace: now.Namespace, Name: now.Name, From: from, To: to,
-			Since: timestamppb.New(r.now()), WorstObject: o.health.Object.String(), Message: bounded(o.health.Message), Revision: o.revision,
+			Since: timestamppb.New(r.now()), WorstObject: worst, Message: bounded(o.health.Message), Revision: o.revision,
 		},
 	})
 }

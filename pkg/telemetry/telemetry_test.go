@@ -45,6 +45,27 @@ func TestATraceGoesOnAcrossProcesses(t *testing.T) {
 	}
 }
 
+func TestATraceIsResumedByItsID(t *testing.T) {
+	for sentence, c := range map[string]struct{ id, want string }{
+		"from an id":              {"4bf92f3577b34da6a3ce929d0e0e4736", "4bf92f3577b34da6a3ce929d0e0e4736"},
+		"not without one":         {"", ""},
+		"not from zeros":          {strings.Repeat("0", 32), ""},
+		"not from something else": {"../../etc/passwd", ""},
+		"not from half of an id":  {"4bf92f3577b34da6", ""},
+		"not from a whole header": {parent, ""},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			ctx := telemetry.Resume(t.Context(), c.id)
+			if got := telemetry.TraceID(ctx); got != c.want {
+				t.Errorf("trace id %q, want %q", got, c.want)
+			}
+			if got := telemetry.Traceparent(ctx); (got != "") != (c.want != "") {
+				t.Errorf("traceparent %q", got)
+			}
+		})
+	}
+}
+
 func TestWithoutASpanThereIsNoTrace(t *testing.T) {
 	if got := telemetry.Traceparent(t.Context()) + telemetry.TraceID(t.Context()); got != "" {
 		t.Errorf("got %q", got)

@@ -21,6 +21,17 @@ func Continue(ctx context.Context, traceparent string) context.Context {
 	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{header: traceparent})
 }
 
+// Resume makes ctx part of a trace of which only the id is kept, as in the status
+// of an Application: 32 hex digits. Another id leaves ctx as it is.
+func Resume(ctx context.Context, id string) context.Context {
+	t, err := trace.TraceIDFromHex(id)
+	if err != nil {
+		return ctx
+	}
+	parent := trace.SpanContextConfig{TraceID: t, SpanID: trace.SpanID(t[8:]), TraceFlags: trace.FlagsSampled, Remote: true}
+	return trace.ContextWithRemoteSpanContext(ctx, trace.NewSpanContext(parent))
+}
+
 // Traceparent is the W3C header of the span in ctx; empty when there is none.
 func Traceparent(ctx context.Context) string {
 	carrier := propagation.MapCarrier{}

@@ -12,6 +12,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/report"
+	"github.com/plumb-gitops/plumb/pkg/telemetry"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
 
@@ -82,7 +83,7 @@ func (r *repair) retell(ctx context.Context, a *v1alpha1.Application, stored *ev
 		return
 	}
 	if fact := report.Finished(r.cluster, a); fact != nil && stored.GetAttempt() <= should.GetAttempt() {
-		r.reporter.Tell(ctx, report.Fact{
+		r.reporter.Tell(telemetry.Resume(ctx, a.Status.LastAttempt.Trace), report.Fact{
 			Type: event.SyncFinished, Data: fact,
 			ID: report.AttemptID(a, fact.GetAttempt(), "finished/"+fact.GetResult()),
 		})
