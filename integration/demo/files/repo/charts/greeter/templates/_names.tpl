@@ -1,0 +1,4 @@
+{{- define "greeter.labels" -}}
+app: {{ .Chart.Name }}
+release: {{ .Release.Name }}
+{{- end }}
