@@ -42,8 +42,9 @@ func (b begun) starting(a *v1alpha1.Application, revision string, owned inventor
 // ended is the last status write of an attempt.
 func (b begun) ended(a *v1alpha1.Application, o outcome, now time.Time) v1alpha1.ApplicationStatus {
 	s := *a.Status.DeepCopy()
-	s.ObservedGeneration = a.Generation
-	s.Requested = b.requested
+	if o.result != v1alpha1.ResultSuperseded { // else who supersedes it has to answer them still
+		s.ObservedGeneration, s.Requested = a.Generation, b.requested
+	}
 	s.Inventory = o.owned.Status()
 	s.LastAttempt = b.lastAttempt(a, o, now)
 	if o.health.Total > 0 || o.applied {

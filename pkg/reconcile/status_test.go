@@ -90,8 +90,40 @@ func TestEndedSaysWhatAnOutcomeMeans(t *testing.T) {
 			if moved := got.Revision == "revision" && got.Inputs != nil && len(got.History) == 1; moved != c.applied {
 				t.Errorf("revision %q, inputs %v, %d in the history; applied should be %v", got.Revision, got.Inputs, len(got.History), c.applied)
 			}
-			if got.ObservedGeneration != 4 || len(got.Inventory.Entries) != 1 || got.LastAttempt.Number != 7 {
+			if len(got.Inventory.Entries) != 1 || got.LastAttempt.Number != 7 {
 				t.Errorf("status: %+v", got)
+			}
+		})
+	}
+}
+
+func TestEndedEchoesWhatItAnswers(t *testing.T) {
+	type echo struct {
+		Generation           int64
+		Requested, Confirmed string
+	}
+	cases := map[string]struct {
+		result v1alpha1.Result
+		want   echo
+	}{
+		"success answers the spec and the person": {
+			result: v1alpha1.ResultSucceeded, want: echo{Generation: 4, Requested: "please"},
+		},
+		"a failure does, too": {
+			result: v1alpha1.ResultFailed, want: echo{Generation: 4, Requested: "please"},
+		},
+		"superseded leaves both to whoever supersedes it": {
+			result: v1alpha1.ResultSuperseded, want: echo{Generation: 3, Requested: "before"},
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := &v1alpha1.Application{Status: v1alpha1.ApplicationStatus{ObservedGeneration: 3, Requested: "before"}}
+			a.Generation = 4
+			o := outcome{result: c.result, err: errors.New("boom"), revision: "r", owned: owned}
+			s := begun{number: 7, requested: "please", startedAt: noon}.ended(a, o, noon)
+			if diff := cmp.Diff(c.want, echo{s.ObservedGeneration, s.Requested, s.Confirmed}); diff != "" {
+				t.Errorf("echo (-want +got):\n%s", diff)
 			}
 		})
 	}
