@@ -42,6 +42,10 @@ func (b begun) starting(a *v1alpha1.Application, revision string, owned inventor
 // ended is the last status write of an attempt.
 func (b begun) ended(a *v1alpha1.Application, o outcome, now time.Time) v1alpha1.ApplicationStatus {
 	s := *a.Status.DeepCopy()
+	if o.finishing { // the spec may have moved on: what waited was of the generation observed then
+		attempted := *a
+		attempted.Generation, a = s.ObservedGeneration, &attempted
+	}
 	if o.result != v1alpha1.ResultSuperseded { // else who supersedes it has to answer them still
 		s.ObservedGeneration, s.Requested = a.Generation, b.requested
 	}

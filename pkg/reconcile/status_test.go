@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
@@ -103,14 +104,18 @@ func TestEndedEchoesWhatItAnswers(t *testing.T) {
 		Requested, Confirmed string
 	}
 	cases := map[string]struct {
-		result v1alpha1.Result
-		want   echo
+		result    v1alpha1.Result
+		finishing bool
+		want      echo
 	}{
 		"success answers the spec and the person": {
 			result: v1alpha1.ResultSucceeded, want: echo{Generation: 4, Requested: "please"},
 		},
 		"a failure does, too": {
 			result: v1alpha1.ResultFailed, want: echo{Generation: 4, Requested: "please"},
+		},
+		"the end of a wait answers no spec that came meanwhile": {
+			result: v1alpha1.ResultSucceeded, finishing: true, want: echo{Generation: 3, Requested: "please"},
 		},
 		"superseded leaves both to whoever supersedes it": {
 			result: v1alpha1.ResultSuperseded, want: echo{Generation: 3, Requested: "before"},
@@ -120,10 +125,13 @@ func TestEndedEchoesWhatItAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := &v1alpha1.Application{Status: v1alpha1.ApplicationStatus{ObservedGeneration: 3, Requested: "before"}}
 			a.Generation = 4
-			o := outcome{result: c.result, err: errors.New("boom"), revision: "r", owned: owned}
+			o := outcome{result: c.result, err: errors.New("boom"), revision: "r", owned: owned, finishing: c.finishing}
 			s := begun{number: 7, requested: "please", startedAt: noon}.ended(a, o, noon)
 			if diff := cmp.Diff(c.want, echo{s.ObservedGeneration, s.Requested, s.Confirmed}); diff != "" {
 				t.Errorf("echo (-want +got):\n%s", diff)
+			}
+			if ready := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady); c.finishing && ready.ObservedGeneration != 3 {
+				t.Errorf("Ready is said of generation %d", ready.ObservedGeneration)
 			}
 		})
 	}
