@@ -49,6 +49,10 @@ func (b begun) ended(a *v1alpha1.Application, o outcome, now time.Time) v1alpha1
 	if o.result != v1alpha1.ResultSuperseded { // else who supersedes it has to answer them still
 		s.ObservedGeneration, s.Requested = a.Generation, b.requested
 	}
+	if !o.finishing && o.result != v1alpha1.ResultSuperseded {
+		// Also when it confirmed another prune than the one planned: asking again would not help.
+		s.Confirmed = a.Annotations[v1alpha1.ConfirmPruneAnnotation]
+	}
 	s.Inventory = o.owned.Status()
 	s.LastAttempt = b.lastAttempt(a, o, now)
 	if o.health.Total > 0 || o.applied {
@@ -56,7 +60,6 @@ func (b begun) ended(a *v1alpha1.Application, o outcome, now time.Time) v1alpha1
 	}
 	if o.applied {
 		s.Revision, s.Inputs = o.revision, o.inputs
-		s.Confirmed = a.Annotations[v1alpha1.ConfirmPruneAnnotation]
 		s.History = b.history(s.History, o, now)
 	}
 	conditions(&s, a, o)

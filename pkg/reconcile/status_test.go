@@ -109,10 +109,10 @@ func TestEndedEchoesWhatItAnswers(t *testing.T) {
 		want      echo
 	}{
 		"success answers the spec and the person": {
-			result: v1alpha1.ResultSucceeded, want: echo{Generation: 4, Requested: "please"},
+			result: v1alpha1.ResultSucceeded, want: echo{Generation: 4, Requested: "please", Confirmed: "digest"},
 		},
-		"a failure does, too": {
-			result: v1alpha1.ResultFailed, want: echo{Generation: 4, Requested: "please"},
+		"a failure does, too, so that a confirmation of another prune is not tried for ever": {
+			result: v1alpha1.ResultFailed, want: echo{Generation: 4, Requested: "please", Confirmed: "digest"},
 		},
 		"the end of a wait answers no spec that came meanwhile": {
 			result: v1alpha1.ResultSucceeded, finishing: true, want: echo{Generation: 3, Requested: "please"},
@@ -124,7 +124,7 @@ func TestEndedEchoesWhatItAnswers(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			a := &v1alpha1.Application{Status: v1alpha1.ApplicationStatus{ObservedGeneration: 3, Requested: "before"}}
-			a.Generation = 4
+			a.Generation, a.Annotations = 4, map[string]string{v1alpha1.ConfirmPruneAnnotation: "digest"}
 			o := outcome{result: c.result, err: errors.New("boom"), revision: "r", owned: owned, finishing: c.finishing}
 			s := begun{number: 7, requested: "please", startedAt: noon}.ended(a, o, noon)
 			if diff := cmp.Diff(c.want, echo{s.ObservedGeneration, s.Requested, s.Confirmed}); diff != "" {
