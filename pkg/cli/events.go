@@ -114,7 +114,7 @@ func traceOf(traceparent string) string {
 // shown are the fields of an event's data that its line shows, in order.
 var shown = []string{
 	"attempt", "reason", "result", "from", "to", "ref", "before", "after", "revision", "state", "channel", "tag",
-	"duration", "unaffected", "worstObject", "errorReason", "message",
+	"unaffected", "worstObject", "errorReason", "message",
 }
 
 // lists are fields of which only the number of entries is shown.
@@ -127,12 +127,68 @@ func details(data map[string]any) string {
 			parts = append(parts, name+"="+text)
 		}
 	}
+	parts = append(parts, durations(data)...)
 	for _, name := range lists {
 		if list, ok := data[name].([]any); ok {
 			parts = append(parts, name+"="+strconv.Itoa(len(list)))
+			parts = append(parts, drift(list)...)
 		}
 	}
 	return strings.Join(parts, " ")
+}
+
+// durations are how long an attempt took, and its stages that took any time.
+func durations(data map[string]any) []string {
+	var parts, stages []string
+	if took := rounded(data["duration"]); took != "" {
+		parts = append(parts, "duration="+took)
+	}
+	list, _ := data["stages"].([]any)
+	for _, item := range list {
+		stage, _ := item.(map[string]any)
+		if took := rounded(stage["duration"]); took != "" && took != "0s" {
+			stages = append(stages, fmt.Sprintf("%s:%s", cell(fmt.Sprint(stage["name"])), took))
+		}
+	}
+	if len(stages) > 0 {
+		parts = append(parts, "stages="+strings.Join(stages, ","))
+	}
+	return parts
+}
+
+// rounded is a duration of protojson to the millisecond; empty when v is none.
+func rounded(v any) string {
+	text, _ := v.(string)
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return ""
+	}
+	return d.Round(time.Millisecond).String()
+}
+
+// maxDrift is how many drifted objects a line shows.
+const maxDrift = 3
+
+// drift shows drifted objects with their fields; other lists give nothing.
+func drift(list []any) []string {
+	var parts []string
+	for _, item := range list[:min(len(list), maxDrift)] {
+		o, _ := item.(map[string]any)
+		kind, _ := o["kind"].(string)
+		if kind == "" {
+			continue
+		}
+		parts = append(parts, cell(kind)+"="+value(o["id"]))
+		fields, _ := o["fields"].([]any)
+		for _, item := range fields[:min(len(fields), maxDrift)] {
+			f, _ := item.(map[string]any)
+			parts = append(parts, fmt.Sprintf("%s=%q", f["path"], fmt.Sprintf("%v -> %v", f["before"], f["after"])))
+		}
+		if manager := value(o["manager"]); manager != "" {
+			parts = append(parts, "by="+manager)
+		}
+	}
+	return parts
 }
 
 func value(v any) string {

@@ -34,10 +34,21 @@ func history() []event.Event {
 		}},
 		{ID: "2", Source: "/local/worker", Type: event.SyncFinished, Subject: "team-a/web", Time: now, Trace: traceparent, Data: &eventsv1.SyncFinished{
 			Cluster: "local", Namespace: "team-a", Name: "web", Attempt: 7, Reason: "push", Result: "failed",
-			Duration: durationpb.New(1500 * time.Millisecond), ErrorReason: "RenderFailed", Message: "x.yaml:3: \x1b[2Jno kind",
+			Duration: durationpb.New(1500123456), ErrorReason: "RenderFailed", Message: "x.yaml:3: \x1b[2Jno kind",
 			Objects: []*eventsv1.ObjectAction{{Id: "a"}, {Id: "b"}},
+			Stages:  []*eventsv1.Stage{stage("queue", 1400*time.Microsecond), stage("fetch", 0), stage("apply", 12*time.Millisecond)},
+		}},
+		{ID: "3", Source: "/local/worker", Type: event.DriftHealed, Subject: "team-a/web", Time: now, Trace: traceparent, Data: &eventsv1.DriftHealed{
+			Cluster: "local", Namespace: "team-a", Name: "web", Attempt: 8, Objects: []*eventsv1.DriftedObject{
+				{Id: "apps/Deployment/web/web", Kind: "changed", Manager: "kubectl-scale", Fields: []*eventsv1.FieldChange{{Path: "spec.replicas", Before: "3", After: "9"}}},
+				{Id: "/Service/web/web", Kind: "deleted"},
+			},
 		}},
 	}
+}
+
+func stage(name string, took time.Duration) *eventsv1.Stage {
+	return &eventsv1.Stage{Name: name, Duration: durationpb.New(took)}
 }
 
 func TestEventsAreOneLineEach(t *testing.T) {
@@ -49,9 +60,10 @@ func TestEventsAreOneLineEach(t *testing.T) {
 	}{
 		"all": {[]string{"events"}, []string{
 			"  git.push        h/a                          ref=refs/heads/main after=01234567  trace=4bf92f3577b34da6a3ce929d0e0e4736",
-			`  sync.finished   team-a/web                   attempt=7 reason=push result=failed duration=1.500s errorReason=RenderFailed message="x.yaml:3: \x1b[2Jno kind" objects=2  trace=4bf92f3577b34da6a3ce929d0e0e4736`,
+			`  sync.finished   team-a/web                   attempt=7 reason=push result=failed errorReason=RenderFailed message="x.yaml:3: \x1b[2Jno kind" duration=1.5s stages=queue:1ms,apply:12ms objects=2  trace=4bf92f3577b34da6a3ce929d0e0e4736`,
+			`  drift.healed    team-a/web                   attempt=8 objects=2 changed=apps/Deployment/web/web spec.replicas="3 -> 9" by=kubectl-scale deleted=/Service/web/web  trace=4bf92f3577b34da6a3ce929d0e0e4736`,
 		}},
-		"of an Application": {[]string{"events", "team-a/web"}, []string{"  sync.finished "}},
+		"of an Application": {[]string{"events", "team-a/web"}, []string{"  sync.finished ", "  drift.healed "}},
 		"of a namespace":    {[]string{"events", "-n", "other"}, nil},
 	} {
 		t.Run(sentence, func(t *testing.T) {
@@ -77,7 +89,7 @@ func TestEventsAsJSONAreOneObjectALine(t *testing.T) {
 	w.publish(t, history()...)
 	_, out, errs := plumb(t, w.env, "", "events", "-o", "json", "--since", sinceReal())
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	if len(lines) != 2 {
+	if len(lines) != len(history()) {
 		t.Fatalf("%d lines:\n%s%s", len(lines), out, errs)
 	}
 	var e struct {

@@ -132,7 +132,7 @@ func fetched(ctx context.Context, a *v1alpha1.Application, c config.Git) (_ rend
 	}
 	u, err := git.ParseURL(a.Spec.Source.Repo, c.InsecureHosts)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read spec.source.repo: %w", err)
+		return nil, nil, fmt.Errorf("read spec.source.repo: %w; give the configuration that allows it with --config, or a tree with --dir", err)
 	}
 	credential, err := credentialFor(c, u, a.Namespace)
 	if err != nil {
