@@ -21,6 +21,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/object"
+	"github.com/plumb-gitops/plumb/pkg/telemetry"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
 
@@ -272,11 +273,13 @@ func (o *objects) ask(ctx context.Context, a *v1alpha1.Application, what string,
 		time.AfterFunc(wait, func() { o.mark(a.Key()) })
 		return nil
 	}
+	ctx, end := telemetry.Start(ctx, "drift") // of what is told and what is asked
 	cause := fmt.Sprintf("drift/%s/%d/%s", a.UID, a.Status.LastAttempt.Number, what)
 	err := o.tell(ctx, a, cause, drifted)
 	if err == nil && a.Spec.Sync.Mode != v1alpha1.ModeManual {
 		err = o.publisher.request(ctx, cause, a.Key(), event.ReasonDrift)
 	}
+	end(err)
 	if err != nil {
 		o.forget(a.Key())
 	}
