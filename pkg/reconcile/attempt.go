@@ -117,9 +117,14 @@ func (t *attempt) first(ctx context.Context, a *v1alpha1.Application, b begun, r
 	if err := t.guard(); err != nil {
 		return a, err
 	}
+	if ctx.Err() != nil {
+		return a, context.Cause(ctx)
+	}
 	next := a.DeepCopy()
 	next.Status = b.starting(a, revision, owned)
-	written, err := t.r.catalog.WriteStatus(ctx, next)
+	// Once begun it is carried to its answer: an attempt that is asked to yield
+	// meanwhile must know whether its number stands in the status, to end it there.
+	written, err := t.r.catalog.WriteStatus(context.WithoutCancel(ctx), next)
 	if err != nil {
 		return a, superseded(err)
 	}

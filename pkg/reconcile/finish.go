@@ -217,9 +217,6 @@ func (f *Finisher) write(ctx context.Context, key app.Key, k known, o outcome) e
 	if n, waits := waiting(a); err != nil || !waits || n != k.number {
 		return err
 	}
-	if o.owned, err = inventory.From(a.Status.Inventory); err != nil {
-		return err
-	}
 	last := a.Status.LastAttempt
 	b := begun{number: k.number, reason: last.Reason, trace: last.Trace, requested: a.Status.Requested, startedAt: last.StartedAt.Time}
 	d := k.details

@@ -26,6 +26,7 @@ type outcome struct {
 	inputs   *v1alpha1.Inputs // what was read; nil when the attempt did not get so far
 	applied  bool             // every object of the render is in the cluster
 	owned    inventory.Inventory
+	unread   bool // the inventory in the status cannot be read; it is left as it is
 	health   health.Summary
 	note     string // what a person should know of a success
 	deadline time.Time

@@ -53,7 +53,9 @@ func (b begun) ended(a *v1alpha1.Application, o outcome, now time.Time) v1alpha1
 		// Also when it confirmed another prune than the one planned: asking again would not help.
 		s.Confirmed = a.Annotations[v1alpha1.ConfirmPruneAnnotation]
 	}
-	s.Inventory = o.owned.Status()
+	if !o.finishing && !o.unread {
+		s.Inventory = o.owned.Status()
+	}
 	s.LastAttempt = b.lastAttempt(a, o, now)
 	if o.health.Total > 0 || o.applied {
 		s.Resources = resources(o.health)

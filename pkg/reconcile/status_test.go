@@ -82,7 +82,7 @@ func TestEndedSaysWhatAnOutcomeMeans(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			a := &v1alpha1.Application{}
-			a.Generation = 4
+			a.Generation, a.Status.Inventory = 4, owned.Status()
 			c.outcome.revision, c.outcome.inputs, c.outcome.owned = "revision", inputs, owned
 			got := begun{number: 7, reason: "push", startedAt: noon}.ended(a, c.outcome, noon.Add(time.Second))
 			if diff := cmp.Diff(c.want, words(got)); diff != "" {
@@ -134,6 +134,20 @@ func TestEndedEchoesWhatItAnswers(t *testing.T) {
 				t.Errorf("Ready is said of generation %d", ready.ObservedGeneration)
 			}
 		})
+	}
+}
+
+func TestAnInventoryThatCannotBeReadIsLeftAsItIs(t *testing.T) {
+	a := &v1alpha1.Application{Status: v1alpha1.ApplicationStatus{
+		Inventory: &v1alpha1.Inventory{Entries: []v1alpha1.InventoryEntry{{ID: "odd", Version: "v1"}}},
+	}}
+	_, o, err := (&attempt{}).sync(t.Context(), a, begun{})
+	if err != nil || o.reason() != fault.PruneBlocked {
+		t.Fatalf("outcome %+v, error %v", o, err)
+	}
+	s := begun{number: 1, startedAt: noon}.ended(a, o, noon)
+	if diff := cmp.Diff(a.Status.Inventory, s.Inventory); diff != "" {
+		t.Errorf("inventory (-want +got):\n%s", diff)
 	}
 }
 

@@ -36,7 +36,9 @@ type fetched struct {
 func (t *attempt) sync(ctx context.Context, a *v1alpha1.Application, b begun) (*v1alpha1.Application, outcome, error) {
 	owned, err := inventory.From(a.Status.Inventory)
 	if err != nil {
-		return a, failed(err), nil
+		o := failed(err)
+		o.unread = true
+		return a, o, nil
 	}
 	s, err := t.source(ctx, a)
 	if err != nil {
