@@ -13,6 +13,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/failpoint"
+	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/report"
 	"github.com/plumb-gitops/plumb/pkg/telemetry"
@@ -80,6 +81,10 @@ func (t *attempt) conclude(ctx context.Context, a *v1alpha1.Application, b begun
 		return nil // nothing was to be done
 	case errors.Is(context.Cause(ctx), errLeaseLost):
 		return errLeaseLost
+	case o.result == v1alpha1.ResultFailed && errors.Is(context.Cause(ctx), context.Canceled):
+		// This process ends, which is no failure of the Application. The request
+		// goes to another worker at once.
+		return fault.Retry("", "sync %s: the worker ends: %w", t.key, o.err)
 	case o.result == v1alpha1.ResultSuperseded && a.Status.LastAttempt != nil && a.Status.LastAttempt.Number < b.number:
 		return errSuperseded
 	}
