@@ -94,6 +94,9 @@ func (t *attempt) helpless(ctx context.Context, a *v1alpha1.Application, err err
 
 // stuck tells what keeps an Application from going, and tries again.
 func (t *attempt) stuck(ctx context.Context, a *v1alpha1.Application, err error) error {
+	if ctx.Err() != nil {
+		return err // another goes on with it
+	}
 	t.r.catalog.Record(a, corev1.EventTypeWarning, "DeletionFailed", bounded(err.Error()))
 	if _, wait := fault.ClassOf(err); wait > 0 {
 		return err
