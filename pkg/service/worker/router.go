@@ -35,12 +35,12 @@ type router struct {
 	store    *git.Store
 	heads    *reconcile.Heads
 	requests *requests
-	log      *slog.Logger
 }
 
 // followed are the Applications of one ref that one fetch can serve.
 type followed struct {
 	query        git.Query
+	unfit        error // why there is no query
 	applications []*v1alpha1.Application
 }
 
@@ -88,8 +88,7 @@ func (r *router) route(ctx context.Context, push *eventsv1.GitPush, cause event.
 	return sum, failed
 }
 
-// groups are the Applications that the push may concern, by what is fetched for
-// them. One whose source is refused is told so by an attempt of its own.
+// groups are the Applications that the push may concern, by what is fetched for them.
 func (r *router) groups(ctx context.Context, push *eventsv1.GitPush) []*followed {
 	var groups []*followed
 	index := map[access]*followed{}
@@ -100,11 +99,7 @@ func (r *router) groups(ctx context.Context, push *eventsv1.GitPush) []*followed
 		group, known := index[accessOf(a)]
 		if !known {
 			query, err := r.sources.Query(ctx, a)
-			if err != nil {
-				r.log.WarnContext(ctx, "application not routed", "application", a.Key().String(), "error", err)
-				continue
-			}
-			group = &followed{query: query}
+			group = &followed{query: query, unfit: err}
 			index[accessOf(a)] = group
 			groups = append(groups, group)
 		}
@@ -128,7 +123,10 @@ func accessOf(a *v1alpha1.Application) access {
 }
 
 func (r *router) decide(ctx context.Context, group *followed) (routed, error) {
-	commit, err := r.heads.At(ctx, group.query)
+	commit, err := git.Commit{}, group.unfit
+	if err == nil {
+		commit, err = r.heads.At(ctx, group.query)
+	}
 	if class, _ := fault.ClassOf(err); err != nil && class == fault.Permanent {
 		return routed{decision: allOf(group.applications, err)}, nil
 	}

@@ -96,7 +96,7 @@ func compose(c config.Config, p Parts, log *slog.Logger) composed {
 			Sources: sources, Renderer: p.Renderer, Reporter: reporter,
 		}, reconcile.Options{Cluster: c.Cluster, Holder: holder(), Worker: c.Worker, Log: log}),
 		router: &router{
-			cluster: c.Cluster, catalog: p.Catalog, sources: sources, store: p.Store, heads: heads, requests: requests, log: log,
+			cluster: c.Cluster, catalog: p.Catalog, sources: sources, store: p.Store, heads: heads, requests: requests,
 		},
 		repair: &repair{
 			cluster: c.Cluster, bus: p.Bus, catalog: p.Catalog, changes: changes, requests: requests,
