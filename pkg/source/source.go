@@ -109,7 +109,11 @@ func fromFiles(c config.Credential) (git.Credential, error) {
 // Follows says whether a pushed ref, by its full name, may be what an
 // Application's ref names. The remote's HEAD may be any branch.
 func Follows(ref, pushed string) bool {
-	return pushed == ref ||
-		ref == "" && strings.HasPrefix(pushed, "refs/heads/") ||
-		ref != "" && (pushed == "refs/heads/"+ref || pushed == "refs/tags/"+ref)
+	switch {
+	case ref == "":
+		return strings.HasPrefix(pushed, "refs/heads/")
+	case strings.HasPrefix(ref, "refs/"):
+		return pushed == ref
+	}
+	return pushed == "refs/heads/"+ref || pushed == "refs/tags/"+ref
 }
