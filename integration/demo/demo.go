@@ -112,6 +112,18 @@ func (w *world) shut() {
 	}
 }
 
+// showMessages prints what Slack got since it was last called.
+func (w *world) showMessages() {
+	for _, m := range w.slack.Messages.Since(w.shown) {
+		w.shown++
+		if m.Refused != nil {
+			w.screen.Box("Slack refuses a message", m.Refused.Error())
+			continue
+		}
+		w.screen.Box("Slack, channel ops", m.Lines...)
+	}
+}
+
 // step does one thing and prints how long it took: the time that do returns.
 func (w *world) step(ctx context.Context, text string, do func(context.Context) (outcome, error)) (outcome, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not seen within %s", limit))
@@ -123,5 +135,6 @@ func (w *world) step(ctx context.Context, text string, do func(context.Context) 
 	if err != nil && w.life.Err() == nil { // else it is told once, for all
 		w.screen.Failure(err)
 	}
+	w.showMessages()
 	return out, err
 }

@@ -75,29 +75,25 @@ func deletion(ctx context.Context, w *world) (outcome, error) {
 	return out, w.told(ctx, from, "deleted")
 }
 
-// told shows what Plumb says about a drift, and that it was healed.
+// told shows what Plumb says about a drift that it healed.
 func (w *world) told(ctx context.Context, from marks, kind string) error {
 	_, err := w.step(ctx, "and told, field by field", func(ctx context.Context) (outcome, error) {
-		found, err := awaitFact(ctx, w.plumb, from.facts, event.DriftFound, func(m *eventsv1.DriftFound) bool {
+		healed, err := awaitFact(ctx, w.plumb, from.facts, event.DriftHealed, func(m *eventsv1.DriftHealed) bool {
 			return m.GetName() == "web" && len(m.GetObjects()) > 0 && m.GetObjects()[0].GetKind() == kind
 		})
 		if err != nil {
-			return outcome{}, fmt.Errorf("wait for the fact drift.found: %w", err)
-		}
-		_, err = awaitFact(ctx, w.plumb, from.facts, event.DriftHealed, func(m *eventsv1.DriftHealed) bool { return m.GetName() == "web" })
-		if err != nil {
 			return outcome{}, fmt.Errorf("wait for the fact drift.healed: %w", err)
 		}
-		return outcome{note: drifted(found.data.GetObjects()[0])}, nil
+		return outcome{note: drifted(healed.data.GetObjects()[0])}, nil
 	})
 	return err
 }
 
 // drifted is one object's drift on a line.
 func drifted(o *eventsv1.DriftedObject) string {
-	parts := []string{o.GetId()[strings.Index(o.GetId(), "/")+1:] + " " + o.GetKind()}
+	parts := []string{o.GetKind()}
 	for _, f := range o.GetFields() {
-		parts = append(parts, fmt.Sprintf("%s %s → %s", f.GetPath(), f.GetBefore(), f.GetAfter()))
+		parts = append(parts, fmt.Sprintf("%s was %s, found %s", f.GetPath(), f.GetBefore(), f.GetAfter()))
 	}
 	if o.GetManager() != "" {
 		parts = append(parts, "by "+o.GetManager())

@@ -34,10 +34,23 @@ type pushed struct {
 
 // push commits files and pushes them with the git client.
 func (w *world) push(ctx context.Context, message string, content map[string][]byte) (pushed, error) {
-	p := pushed{from: w.mark()}
-	mark := w.pushes.Mark()
-	sha, err := w.repo.CommitAndPush(ctx, message, content)
+	return w.pushed(ctx, func() error {
+		_, err := w.repo.Commit(ctx, message, content)
+		return err
+	})
+}
+
+// pushed pushes what commit makes.
+func (w *world) pushed(ctx context.Context, commit func() error) (pushed, error) {
+	if err := commit(); err != nil {
+		return pushed{}, err
+	}
+	sha, err := w.repo.Git(ctx, "rev-parse", "HEAD")
 	if err != nil {
+		return pushed{}, err
+	}
+	p, mark := pushed{from: w.mark()}, w.pushes.Mark()
+	if err := w.repo.Push(ctx); err != nil {
 		return p, err
 	}
 	told, err := w.pushes.Await(ctx, mark, func(a announced) bool { return a.After == sha })

@@ -21,6 +21,9 @@ func scenarios() []scenario {
 		{"A change by hand is healed", "Somebody scales the Deployment with kubectl. Measured from the patch that is sent to the watch that shows the number of Git.", handChange},
 		{"A deletion is undone", "Somebody deletes the Deployment. Measured from the request to the watch that shows it again.", deletion},
 		{"An image push is an event", "A client pushes an image to the registry, whose notification goes to the receiver.", imagePush},
+		{"A broken commit raises one alert", "YAML that cannot be read, twice, and then the fix. Measured from the moment the server has taken the push to the " +
+			"request that Slack accepts. What runs is not touched.", brokenCommit},
+		{"A release that crashes raises one alert", "The pods of a new image crash; the Deployment gives up after five seconds, as its manifest says. Then git revert.", crash},
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/plumb-gitops/plumb/integration/demo/screen"
+	"github.com/plumb-gitops/plumb/integration/demo/slack"
 )
 
 // stay shows where everything is, and waits until somebody ends it, or a part
@@ -27,7 +28,10 @@ func (w *world) stay(ctx context.Context) (failed bool) {
 		screen.Pair{Name: "configuration", Value: p.config},
 		screen.Pair{Name: "logs", Value: filepath.Join(w.o.dir, "plumb.log")},
 	)
-	<-w.life.Done()
+	for w.life.Err() == nil {
+		w.showMessages()
+		_, _ = w.slack.Messages.Await(w.life, w.shown, func(slack.Message) bool { return true }) // an error says that life ended
+	}
 	if ctx.Err() == nil {
 		w.screen.Failure(context.Cause(w.life))
 		return true

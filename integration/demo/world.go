@@ -38,6 +38,7 @@ type world struct {
 	registry *registry.Registry
 	plumb    *plumb
 	pushes   feed.Feed[announced]
+	shown    int // messages to Slack that were printed
 
 	life context.Context // ends with the first part that ends, and says why
 	end  context.CancelCauseFunc
@@ -120,16 +121,8 @@ func (w *world) announce(p gitserver.Push) {
 }
 
 func (w *world) startSlack() (note string, err error) {
-	w.slack, err = slack.Start(w.tell)
+	w.slack, err = slack.Start()
 	return "takes Block Kit as strictly as Slack", err
-}
-
-func (w *world) tell(m slack.Message) {
-	if m.Refused != nil {
-		w.screen.Box("Slack refuses a message", m.Refused.Error())
-		return
-	}
-	w.screen.Box("Slack, channel ops", m.Lines...)
 }
 
 func (w *world) startPlumb() (note string, err error) {

@@ -31,17 +31,16 @@ type Server struct {
 
 	url    string
 	path   string // secret
-	told   func(Message)
 	server *http.Server
 }
 
-// Start listens on a free loopback port; told is called for each message.
-func Start(told func(Message)) (*Server, error) {
+// Start listens on a free loopback port.
+func Start() (*Server, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("start the Slack stand-in: %w", err)
 	}
-	s := &Server{path: "/services/" + rand.Text(), told: told}
+	s := &Server{path: "/services/" + rand.Text()}
 	s.url = "http://" + l.Addr().String() + s.path
 	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = s.server.Serve(l) }() // ends with Stop
@@ -71,7 +70,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		m.Head, m.Lines = read(body)
 	}
 	s.Messages.Add(m)
-	s.told(m)
 	if m.Refused != nil {
 		http.Error(w, "invalid_blocks", http.StatusBadRequest)
 		return

@@ -18,7 +18,7 @@ import (
 
 func start(t *testing.T) *slack.Server {
 	t.Helper()
-	s, err := slack.Start(func(slack.Message) {})
+	s, err := slack.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
