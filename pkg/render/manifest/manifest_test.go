@@ -84,7 +84,7 @@ func TestParseRefuses(t *testing.T) {
 		file, text, want string
 		lenient          bool
 	}{
-		"text that is not YAML":        {text: cm + "data: {a: b\n", want: "x.yaml:4: parse YAML: did not find"},
+		"text that is not YAML":        {text: cm + "data: {a: b\n", want: "x.yaml:4: parse YAML: did not find expected ',' or '}'"},
 		"a later document's line":      {text: cm + "---\n" + cm + "data:\n\ta: b\n", want: "x.yaml:9: parse YAML: found character that cannot start any token"},
 		"an unknown anchor, unquoted":  {text: cm + "data: {a: *hunter2}\n", want: "x.yaml:1: parse YAML: unknown anchor … referenced"},
 		"a duplicate key":              {text: cm + "data:\n  a: 1\n  b: 2\n  a: 3\n", want: `x.yaml:7: the key "a" stands twice`},

@@ -119,9 +119,17 @@ func syntax(file string, before int, err error) error {
 		if fromZero.MatchString(m[2]) {
 			place.Line++
 		}
-		message = quoted.ReplaceAllString(m[2], "…")
+		message = quoted.ReplaceAllStringFunc(m[2], unlessMark)
 	}
 	return refuse(place, "parse YAML: %s", message)
+}
+
+// unlessMark hides a quoted part that is more than one of YAML's own marks.
+func unlessMark(part string) string {
+	if len(part) == len("'}'") && strings.Contains("-?:,[]{}", part[1:2]) {
+		return part
+	}
+	return "…"
 }
 
 func (p *Parser) document(file string, before int, node *yaml.Node) ([]object.Object, error) {
