@@ -18,7 +18,7 @@ type Heads struct {
 	mu     sync.Mutex
 	seen   []sighting // newest last, rising
 	ticked time.Time
-	tick   uint64 // mark of ticked
+	tick   uint64 // mark of ticked; no older than the newest sighting
 	newest map[headKey]git.Commit
 }
 
@@ -55,6 +55,7 @@ func (h *Heads) Saw(sequence uint64) uint64 {
 		}
 	}
 	s := sighting{sequence: sequence, mark: h.store.Mark()}
+	h.ticked, h.tick = h.now(), s.mark
 	if h.seen = append(h.seen, s); len(h.seen) > maxSightings {
 		h.seen = h.seen[1:]
 	}
@@ -66,9 +67,6 @@ func (h *Heads) Saw(sequence uint64) uint64 {
 func (h *Heads) Recently() uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if last := len(h.seen) - 1; last >= 0 && h.seen[last].mark > h.tick {
-		return h.seen[last].mark
-	}
 	if now := h.now(); now.Sub(h.ticked) > recently {
 		h.ticked, h.tick = now, h.store.Mark()
 	}
