@@ -16,7 +16,7 @@ type Heads struct {
 	now   func() time.Time
 
 	mu     sync.Mutex
-	seen   []sighting // newest last, rising
+	seen   []sighting // newest last
 	ticked time.Time
 	tick   uint64 // mark of ticked; no older than the newest sighting
 	newest map[headKey]git.Commit
@@ -29,12 +29,15 @@ type headKey struct {
 // sighting is the moment, as a mark of the store, at which an event was seen.
 type sighting struct {
 	sequence, mark uint64
+	at             time.Time
 }
 
 const (
-	// maxSightings bounds the memory; requests for older events are served by
-	// fetches that began after the oldest sighting.
+	// maxSightings bounds the memory; requests for older events begin a fetch.
 	maxSightings = 256
+	// seenFor is how long a sighting stands for its event: a stream that is made
+	// anew gives its numbers to other events.
+	seenFor = time.Minute
 	// recently is how old a fetch may be that serves a request without an event.
 	recently = time.Second
 )
@@ -49,13 +52,14 @@ func NewHeads(store *git.Store, now func() time.Time) *Heads {
 func (h *Heads) Saw(sequence uint64) uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	now := h.now()
 	for _, s := range h.seen {
-		if s.sequence >= sequence {
+		if s.sequence == sequence && now.Sub(s.at) < seenFor {
 			return s.mark
 		}
 	}
-	s := sighting{sequence: sequence, mark: h.store.Mark()}
-	h.ticked, h.tick = h.now(), s.mark
+	s := sighting{sequence: sequence, at: now, mark: h.store.Mark()}
+	h.ticked, h.tick = now, s.mark
 	if h.seen = append(h.seen, s); len(h.seen) > maxSightings {
 		h.seen = h.seen[1:]
 	}

@@ -39,3 +39,33 @@ func TestRecentlyIsRecent(t *testing.T) {
 		})
 	}
 }
+
+func TestSawServesItsOwnEventAlone(t *testing.T) {
+	cases := map[string]struct {
+		then uint64        // the sequence seen after 7 and 9
+		ago  time.Duration // how long after them
+		same bool          // the mark of 9 serves it
+	}{
+		"the requests of one push share a fetch":               {then: 9, ago: time.Second, same: true},
+		"another event begins anew":                            {then: 10, ago: time.Second},
+		"so does a low number: the stream may have been wiped": {then: 8, ago: time.Second},
+		"and an equal one after a while":                       {then: 9, ago: time.Hour},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			store, err := git.Open(t.TempDir(), git.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = store.Close() })
+			now := noon
+			heads := NewHeads(store, func() time.Time { return now })
+			heads.Saw(7)
+			before := heads.Saw(9)
+			now = now.Add(c.ago)
+			if got := heads.Saw(c.then); (got == before) != c.same {
+				t.Errorf("mark %d, that of the event before is %d; the same: want %v", got, before, c.same)
+			}
+		})
+	}
+}
