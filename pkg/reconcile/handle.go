@@ -28,12 +28,12 @@ func (r *Reconciler) Handle(ctx context.Context, task *bus.Task) error {
 	key := app.Key{Namespace: request.GetNamespace(), Name: request.GetName()}
 	ctx = telemetry.Continue(ctx, task.Event.Trace)
 	ctx, end := telemetry.Start(ctx, "sync")
-	lease, err := r.hold(ctx, key, task.Slot)
+	lease, waited, err := r.hold(ctx, key, task.Slot)
 	if err != nil {
 		end(err)
 		return err
 	}
-	err = r.attempt(ctx, key, request, task, lease)
+	err = r.attempt(ctx, r.newAttempt(key, request, task, lease, waited), lease)
 	lease.Release(context.WithoutCancel(ctx))
 	end(err)
 	return err
@@ -41,28 +41,27 @@ func (r *Reconciler) Handle(ctx context.Context, task *bus.Task) error {
 
 // hold takes the lease of the Application, asking its holder to yield. It gives
 // the worker slot away while it waits: a holder needs one to come to its end.
-func (r *Reconciler) hold(ctx context.Context, key app.Key, slot *bus.Slot) (*bus.Lease, error) {
+func (r *Reconciler) hold(ctx context.Context, key app.Key, slot *bus.Slot) (lease *bus.Lease, waited bool, err error) {
 	name := bus.SyncLease(r.o.Cluster, key.Namespace, key.Name)
-	lease, err := r.bus.Lease(ctx, name, r.o.Holder)
-	if !errors.Is(err, bus.ErrHeld) {
-		return lease, err
+	if lease, err = r.bus.Lease(ctx, name, r.o.Holder); !errors.Is(err, bus.ErrHeld) {
+		return lease, false, err
 	}
 	slot.Release()
 	limited, cancel := context.WithTimeout(ctx, takeover)
 	defer cancel()
 	if lease, err = r.bus.AwaitLease(limited, name, r.o.Holder); err != nil {
-		return nil, err
+		return nil, true, err
 	}
 	if err := slot.Acquire(ctx); err != nil {
 		lease.Release(context.WithoutCancel(ctx))
-		return nil, err
+		return nil, true, err
 	}
-	return lease, nil
+	return lease, true, nil
 }
 
 // attempt runs one attempt under the lease and turns its outcome into the
 // request's.
-func (r *Reconciler) attempt(ctx context.Context, key app.Key, request *eventsv1.SyncRequested, task *bus.Task, lease *bus.Lease) error {
+func (r *Reconciler) attempt(ctx context.Context, t *attempt, lease *bus.Lease) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -74,26 +73,29 @@ func (r *Reconciler) attempt(ctx context.Context, key app.Key, request *eventsv1
 		case <-ctx.Done():
 		}
 	}()
-	err := r.newAttempt(key, request, task, lease).run(ctx)
+	err := t.run(ctx)
 	switch {
 	case errors.Is(err, errLeaseLost), errors.Is(context.Cause(ctx), errLeaseLost):
-		return fault.Retry("", "sync %s: %w", key, errLeaseLost)
+		return fault.Retry("", "sync %s: %w", t.key, errLeaseLost)
 	case errors.Is(err, errSuperseded):
 		return nil
 	}
 	return err
 }
 
-func (r *Reconciler) newAttempt(key app.Key, request *eventsv1.SyncRequested, task *bus.Task, lease *bus.Lease) *attempt {
+func (r *Reconciler) newAttempt(key app.Key, request *eventsv1.SyncRequested, task *bus.Task, lease *bus.Lease, waited bool) *attempt {
 	return &attempt{
-		r: r, key: key, request: request, cause: task.Event.ID, mark: r.mark(request),
+		r: r, key: key, request: request, cause: task.Event.ID, mark: r.mark(request, waited),
 		slot: task.Slot, guard: lease.Guard, stages: queued(task.Event.Time, r.now),
 	}
 }
 
 // mark is after when a fetch has to begin to serve the request; 0: from now on.
-func (r *Reconciler) mark(request *eventsv1.SyncRequested) uint64 {
+// Whoever waited for the lease may have an older request than the one before it.
+func (r *Reconciler) mark(request *eventsv1.SyncRequested, waited bool) uint64 {
 	switch {
+	case waited:
+		return 0
 	case request.GetEventSequence() > 0:
 		return r.heads.Saw(request.GetEventSequence())
 	case request.GetReason() == event.ReasonSpec:

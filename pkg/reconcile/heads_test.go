@@ -4,7 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/git"
+	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
 
 func TestRecentlyIsRecent(t *testing.T) {
@@ -65,6 +67,34 @@ func TestSawServesItsOwnEventAlone(t *testing.T) {
 			now = now.Add(c.ago)
 			if got := heads.Saw(c.then); (got == before) != c.same {
 				t.Errorf("mark %d, that of the event before is %d; the same: want %v", got, before, c.same)
+			}
+		})
+	}
+}
+
+func TestMarkOfARequest(t *testing.T) {
+	cases := map[string]struct {
+		request *eventsv1.SyncRequested
+		waited  bool
+		fresh   bool // the fetch begins with the attempt
+	}{
+		"a push shares the fetch of its routing": {request: &eventsv1.SyncRequested{Reason: event.ReasonPush, EventSequence: 7}},
+		"a new spec shares those of its second":  {request: &eventsv1.SyncRequested{Reason: event.ReasonSpec}},
+		"what a person asks looks for itself":    {request: &eventsv1.SyncRequested{Reason: event.ReasonManual}, fresh: true},
+		"so does a push that waited for the lease, since a newer one may have gone before it": {
+			request: &eventsv1.SyncRequested{Reason: event.ReasonPush, EventSequence: 7}, waited: true, fresh: true,
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			store, err := git.Open(t.TempDir(), git.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = store.Close() })
+			r := &Reconciler{heads: NewHeads(store, func() time.Time { return noon })}
+			if got := r.mark(c.request, c.waited); (got == 0) != c.fresh {
+				t.Errorf("mark = %d, fresh should be %v", got, c.fresh)
 			}
 		})
 	}
