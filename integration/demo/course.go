@@ -3,13 +3,13 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/plumb-gitops/plumb/integration/demo/screen"
 	"github.com/plumb-gitops/plumb/pkg/event"
+	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
 
 // course is where the time of one push went, by stage, in order.
@@ -20,37 +20,42 @@ type stage struct {
 	took time.Duration
 }
 
-// course reads it from the facts of a push to web: the times at which they were
-// told, and the stages of the attempt.
+// course reads it from the facts of a push to web.
 func (w *world) course(ctx context.Context, p pushed) (course, error) {
 	f, err := w.awaitFinished(ctx, p.from.facts, "web", p.sha)
 	if err != nil {
 		return nil, err
 	}
-	var c course
-	last := p.at
+	told := map[event.Type]time.Time{}
 	for _, e := range w.plumb.facts.Since(p.from.facts) {
-		name := ""
-		switch event.Type(e.GetType()) {
-		case event.GitPush:
-			name = "webhook"
-		case event.GitRouted:
-			name = "route"
-		case event.SyncStarted:
-			name = "start"
-		}
-		if at := e.GetTime().AsTime(); name != "" && at.After(last) {
-			c = append(c, stage{name, at.Sub(last)})
-			last = at
-		}
+		told[event.Type(e.GetType())] = e.GetTime().AsTime()
 	}
-	for _, s := range f.data.GetStages() {
-		c = append(c, stage{s.GetName(), s.GetDuration().AsDuration()})
-	}
-	return c, nil
+	return courseOf(p.at, told, f.data.GetStages()), nil
 }
 
-// describe tells the median of every stage, in the order in which they come.
+// courseOf puts together what the facts say: when the push was taken, when it
+// was told, routed and begun, and the stages of the attempt. Between the plan
+// and the fact that an attempt began lies its first status write.
+func courseOf(at time.Time, told map[event.Type]time.Time, stages []*eventsv1.Stage) course {
+	c := course{
+		{"webhook", told[event.GitPush].Sub(at)},
+		{"route", told[event.GitRouted].Sub(told[event.GitPush])},
+	}
+	claim := told[event.SyncStarted].Sub(told[event.GitRouted])
+	for _, s := range stages {
+		if s.GetName() == "apply" {
+			c = append(c, stage{"claim", max(claim, 0)})
+			claim = 0
+		}
+		took := s.GetDuration().AsDuration()
+		claim -= took
+		c = append(c, stage{s.GetName(), took})
+	}
+	return c
+}
+
+// describe tells the median of every stage, in the order in which they come;
+// what takes less than a tenth of a millisecond is left out.
 func describe(courses []course) string {
 	var order []string
 	times := map[string][]time.Duration{}
@@ -62,9 +67,11 @@ func describe(courses []course) string {
 			times[s.name] = append(times[s.name], s.took)
 		}
 	}
-	parts := make([]string, len(order))
-	for i, name := range order {
-		parts[i] = fmt.Sprintf("%s %s", name, screen.Duration(screen.Median(times[name])))
+	var parts []string
+	for _, name := range order {
+		if median := screen.Median(times[name]); median >= 100*time.Microsecond {
+			parts = append(parts, name+" "+screen.Duration(median))
+		}
 	}
-	return cmp.Or(strings.Join(parts, ", "), "not told")
+	return cmp.Or(strings.Join(parts, " → "), "not told")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -94,12 +95,25 @@ func (w *world) playAll(all []scenario, began time.Time) (failed bool) {
 			break
 		}
 	}
+	w.showApplications()
 	w.screen.Heading("Summary", "")
 	for _, r := range rows {
 		w.screen.Step(r)
 	}
 	w.screen.Step(screen.Line{Failed: failed, Text: "altogether", Took: time.Since(began)})
 	return failed
+}
+
+// showApplications prints what people see who ask Plumb.
+func (w *world) showApplications() {
+	w.screen.Heading("plumb get", "")
+	cmd := exec.CommandContext(w.life, w.plumb.binary, "get")
+	cmd.Env = append(os.Environ(), "PLUMB_SERVER="+w.plumb.api, "PLUMB_TOKEN_FILE="+w.plumb.token)
+	out, err := cmd.CombinedOutput()
+	w.screen.Text(string(out))
+	if err != nil && w.life.Err() == nil {
+		w.screen.Failure(fmt.Errorf("plumb get: %w", err))
+	}
 }
 
 // shut ends all parts and tells what could not be cleaned up.

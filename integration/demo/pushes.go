@@ -33,7 +33,7 @@ func replicas(ctx context.Context, w *world) (outcome, error) {
 			return outcome{}, err
 		}
 	}
-	w.screen.Text("Median of each stage: " + describe(courses))
+	w.screen.Remark("Where the time goes, medians: " + describe(courses))
 	return w.judge(live, ready)
 }
 

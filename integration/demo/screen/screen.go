@@ -60,13 +60,17 @@ func (s *Screen) Title(text, remark string) {
 
 // Heading begins a part; the story below it is wrapped.
 func (s *Screen) Heading(text, story string) {
-	lines := []string{"", s.look.bold(text)}
+	s.print("", s.look.bold(text))
 	if story != "" {
-		for _, l := range wrap(story, lineWidth-2) {
-			lines = append(lines, "  "+s.look.dim(l))
-		}
+		s.Remark(story)
 	}
-	s.print(lines...)
+}
+
+// Remark prints a text in lines that fit.
+func (s *Screen) Remark(text string) {
+	for _, l := range wrap(text, lineWidth-2) {
+		s.print("  " + s.look.dim(l))
+	}
 }
 
 // Step prints a line.
