@@ -33,8 +33,8 @@ func (r *Reconciler) Handle(ctx context.Context, task *bus.Task) error {
 		end(err)
 		return err
 	}
+	defer lease.Release(context.WithoutCancel(ctx)) // after a panic, too: its heartbeats would hold it for ever
 	err = r.attempt(ctx, r.newAttempt(key, request, task, lease, waited), lease)
-	lease.Release(context.WithoutCancel(ctx))
 	end(err)
 	return err
 }
