@@ -95,7 +95,9 @@ func (w *world) playAll(all []scenario, began time.Time) (failed bool) {
 			break
 		}
 	}
-	w.showApplications()
+	if w.life.Err() == nil {
+		w.showApplications()
+	}
 	w.screen.Heading("Summary", "")
 	for _, r := range rows {
 		w.screen.Step(r)
@@ -118,7 +120,7 @@ func (w *world) showApplications() {
 
 // shut ends all parts and tells what could not be cleaned up.
 func (w *world) shut() {
-	done := w.screen.Progress("ending")
+	done := w.screen.Progress("ending and cleaning up")
 	err := w.close()
 	done()
 	if err != nil {

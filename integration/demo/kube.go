@@ -123,8 +123,11 @@ func (k *kube) unused(ctx context.Context) error {
 		return fmt.Errorf("look at the cluster of KUBECONFIG: %w", err)
 	}
 	for _, n := range ownNamespaces() {
-		if _, err := k.objects.Resource(namespaces).Get(ctx, n, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("namespace %s is in the cluster of KUBECONFIG already (error: %v); delete it: kubectl delete namespace %s", n, err, n)
+		switch _, err := k.objects.Resource(namespaces).Get(ctx, n, metav1.GetOptions{}); {
+		case err == nil:
+			return fmt.Errorf("namespace %s is in the cluster of KUBECONFIG already; when nobody needs it: kubectl delete namespace %s", n, n)
+		case !apierrors.IsNotFound(err):
+			return fmt.Errorf("look at the cluster of KUBECONFIG: %w", err)
 		}
 	}
 	return nil

@@ -173,6 +173,19 @@ func (p *plumb) follow(ctx context.Context) error {
 	return fmt.Errorf("follow events: the stream ended: %w", stream.Err())
 }
 
+// because prefers the end of plumb up, which may be seen later than the end of
+// its streams, to err.
+func (p *plumb) because(err error) error {
+	limit := time.NewTimer(time.Second)
+	defer limit.Stop()
+	select {
+	case <-p.process.Ended():
+		return p.process.Failure()
+	case <-limit.C:
+		return err
+	}
+}
+
 // fact is an event with its data as a message.
 type fact[T any] struct {
 	*apiv1.Event

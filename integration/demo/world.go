@@ -148,7 +148,7 @@ func (w *world) startRegistry() (note string, err error) {
 func (w *world) startWatches() (note string, err error) {
 	go func() {
 		if err := w.plumb.follow(w.life); err != nil {
-			w.end(err)
+			w.end(w.plumb.because(err))
 		}
 	}()
 	return "", w.kube.watch(w.life)
@@ -157,10 +157,8 @@ func (w *world) startWatches() (note string, err error) {
 // close ends the parts, last first, and removes what the demo made.
 func (w *world) close() error {
 	var failed error
-	if w.kube != nil && w.kube.process == nil && w.plumb != nil {
-		done := w.screen.Progress("removing the demo's namespaces")
-		failed = w.kube.cleanup()
-		done()
+	if w.kube != nil && w.kube.process == nil && w.plumb != nil && w.plumb.process != nil {
+		failed = w.kube.cleanup(w.life, w.plumb.process.Running())
 	}
 	w.end(errors.New("the demo ends"))
 	if w.registry != nil {

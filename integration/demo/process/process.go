@@ -78,6 +78,16 @@ func (p *Process) Ready() <-chan struct{} { return p.ready }
 // Ended is closed when the program is gone.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
+// Running says whether the program is not gone yet.
+func (p *Process) Running() bool {
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
+}
+
 // Failure tells that the program is gone, how it ended and what it said last.
 func (p *Process) Failure() error {
 	<-p.ended
@@ -96,12 +106,10 @@ func (p *Process) Explain(err error) error {
 // Stop asks the program to end, and makes it when it does not within patience.
 func (p *Process) Stop(patience time.Duration) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		select {
-		case <-p.ended:
+		if !p.Running() {
 			return
-		default:
-			_ = p.program.Signal(signal) // an error says that it has just ended
 		}
+		_ = p.program.Signal(signal) // an error says that it has just ended
 		limit := time.NewTimer(patience)
 		select {
 		case <-p.ended:
