@@ -64,13 +64,22 @@ func (t *attempt) run(ctx context.Context) error {
 // begin names the attempt.
 func (t *attempt) begin(ctx context.Context, a *v1alpha1.Application) begun {
 	b := begun{
-		number: 1, reason: t.request.GetReason(), trace: telemetry.TraceID(ctx),
+		number: 1, reason: t.reason(a), trace: telemetry.TraceID(ctx),
 		requested: a.Annotations[v1alpha1.SyncAnnotation], startedAt: t.r.now(),
 	}
 	if last := a.Status.LastAttempt; last != nil {
 		b.number = last.Number + 1
 	}
 	return b
+}
+
+// reason is why there is an attempt. What a person asks counts also when a newer
+// request replaced theirs on the queue.
+func (t *attempt) reason(a *v1alpha1.Application) string {
+	if asked(a, t.request) {
+		return event.ReasonManual
+	}
+	return t.request.GetReason()
 }
 
 // conclude stores the outcome, tells it, and decides about the request. Who
@@ -86,7 +95,7 @@ func (t *attempt) conclude(ctx context.Context, a *v1alpha1.Application, b begun
 		// goes to another worker at once.
 		return fault.Retry("", "sync %s: the worker ends: %w", t.key, o.err)
 	case o.result == v1alpha1.ResultSuperseded && a.Status.LastAttempt != nil && a.Status.LastAttempt.Number < b.number:
-		return errSuperseded
+		return o.err
 	}
 	if err := failpoint.Hit(failpoint.StatusLast); err != nil {
 		return err

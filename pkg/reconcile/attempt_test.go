@@ -6,7 +6,11 @@ import (
 	"testing"
 
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/inventory"
+	"github.com/plumb-gitops/plumb/pkg/object"
+	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
 
 // The guard is asked last before the status is written.
@@ -39,6 +43,32 @@ func TestConcludeWritesOnlyWhatTheAttemptFound(t *testing.T) {
 			}
 			if class, _ := fault.ClassOf(err); err != nil && class == fault.Permanent {
 				t.Errorf("the request ends with %v", err)
+			}
+		})
+	}
+}
+
+func TestWhatAPersonAskedIsDoneWhenAPushReplacesTheRequest(t *testing.T) {
+	for name, c := range map[string]struct {
+		requested string // the annotation that was answered last
+		reason    string
+		heal      bool
+	}{
+		"a push alone leaves drift under warn": {requested: "please", reason: event.ReasonPush},
+		"and with what a person asks heals it": {reason: event.ReasonManual, heal: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := &v1alpha1.Application{Status: v1alpha1.ApplicationStatus{
+				Requested: c.requested, LastAttempt: &v1alpha1.LastAttempt{Result: v1alpha1.ResultSucceeded},
+			}}
+			a.Annotations = map[string]string{v1alpha1.SyncAnnotation: "please"}
+			a.Spec.Sync.Drift = v1alpha1.DriftWarn
+			push := &attempt{r: New(Parts{}, Options{}), request: &eventsv1.SyncRequested{Reason: event.ReasonPush}}
+			if got := push.begin(t.Context(), a).reason; got != c.reason {
+				t.Errorf("reason %s, want %s", got, c.reason)
+			}
+			if in := push.input(a, object.Set{}, inventory.Inventory{}); in.Heal != c.heal || push.fresh(a) != c.heal {
+				t.Errorf("heals %v and looks at the cluster %v, want %v", in.Heal, push.fresh(a), c.heal)
 			}
 		})
 	}

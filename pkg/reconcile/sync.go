@@ -78,7 +78,7 @@ func (t *attempt) source(ctx context.Context, a *v1alpha1.Application) (s fetche
 		if s.client, err = t.r.client(ctx, a); err != nil {
 			return err
 		}
-		if t.request.GetReason() != event.ReasonPush {
+		if t.reason(a) != event.ReasonPush {
 			t.r.catalog.Reread(a)
 		}
 		query, err := t.r.sources.Query(ctx, a)
@@ -103,7 +103,7 @@ func (t *attempt) source(ctx context.Context, a *v1alpha1.Application) (s fetche
 // be read is what was applied, and the last attempt came to its end.
 func (t *attempt) idle(a *v1alpha1.Application, s fetched) bool {
 	last := a.Status.LastAttempt
-	if last == nil || t.request.GetReason() != event.ReasonPush || a.Status.ObservedGeneration != a.Generation {
+	if last == nil || t.reason(a) != event.ReasonPush || a.Status.ObservedGeneration != a.Generation {
 		return false
 	}
 	if last.Result != v1alpha1.ResultSucceeded && last.Result != v1alpha1.ResultWaiting {
@@ -172,7 +172,7 @@ func (t *attempt) plan(ctx context.Context, a *v1alpha1.Application, s fetched, 
 func (t *attempt) input(a *v1alpha1.Application, desired object.Set, owned inventory.Inventory) plan.Input {
 	return plan.Input{
 		Application: a, Desired: desired, Inventory: owned,
-		Heal: a.Spec.Sync.Drift != v1alpha1.DriftWarn || t.request.GetReason() == event.ReasonManual,
+		Heal: a.Spec.Sync.Drift != v1alpha1.DriftWarn || t.reason(a) == event.ReasonManual,
 		Exists: func(key app.Key) bool {
 			_, exists := t.r.catalog.Get(key)
 			return exists
@@ -186,7 +186,7 @@ func (t *attempt) input(a *v1alpha1.Application, desired object.Set, owned inven
 func (t *attempt) fresh(a *v1alpha1.Application) bool {
 	last := a.Status.LastAttempt
 	ended := last != nil && (last.Result == v1alpha1.ResultSucceeded || last.Result == v1alpha1.ResultWaiting)
-	return !ended || t.request.GetReason() != event.ReasonPush || a.Status.ObservedGeneration != a.Generation
+	return !ended || t.reason(a) != event.ReasonPush || a.Status.ObservedGeneration != a.Generation
 }
 
 // live reads objects; one that is absent is there with nil.
