@@ -122,8 +122,9 @@ func (r *refs) sweep(ctx context.Context, due []*v1alpha1.Application) {
 		if a.Spec.Suspend || done[key] {
 			continue
 		}
-		done[key] = true
-		if err := r.look(ctx, a, key, lists); err != nil && ctx.Err() == nil {
+		err := r.look(ctx, a, key, lists)
+		done[key] = err == nil // else another Application's credential may serve
+		if err != nil && ctx.Err() == nil {
 			r.log.WarnContext(ctx, "ref not swept", "repo", key.repo, "ref", key.name, "error", err)
 		}
 	}
@@ -156,23 +157,12 @@ func (r *refs) look(ctx context.Context, a *v1alpha1.Application, key ref, lists
 	return nil
 }
 
-// known says whether a commit was announced, or some Application of its ref has
-// been at it already.
+// known says whether the newest commit of a ref was announced. That some
+// Application has been at it says nothing: it may have come upon it by a retry or
+// a repair, and the others of the ref would never hear of it. So each ref is
+// announced once after a start.
 func (r *refs) known(key ref, sha string) bool {
 	r.mu.Lock()
-	seen := r.seen[key] == sha
-	r.mu.Unlock()
-	if seen {
-		return true
-	}
-	for _, a := range r.catalog.All() {
-		at := a.Status.LastAttempt != nil && a.Status.LastAttempt.Revision == sha
-		if at && a.Spec.Source.Ref == key.name && r.sources.Repo(a) == key.repo {
-			r.mu.Lock()
-			r.seen[key] = sha
-			r.mu.Unlock()
-			return true
-		}
-	}
-	return false
+	defer r.mu.Unlock()
+	return r.seen[key] == sha
 }
