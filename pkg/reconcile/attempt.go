@@ -138,7 +138,7 @@ func (t *attempt) first(ctx context.Context, a *v1alpha1.Application, b begun, r
 	next.Status = b.starting(a, revision, owned)
 	// Once begun it is carried to its answer: an attempt that is asked to yield
 	// meanwhile must know whether its number stands in the status, to end it there.
-	written, err := t.r.catalog.WriteStatus(context.WithoutCancel(ctx), next)
+	written, err := t.r.writeStatus(context.WithoutCancel(ctx), a, next)
 	if err != nil {
 		return a, superseded(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/bus"
+	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/telemetry"
@@ -77,6 +78,9 @@ func (r *Reconciler) attempt(ctx context.Context, t *attempt, lease *bus.Lease) 
 	switch {
 	case errors.Is(err, errLeaseLost), errors.Is(context.Cause(ctx), errLeaseLost):
 		return fault.Retry("", "sync %s: %w", t.key, errLeaseLost)
+	case errors.Is(err, catalog.ErrConflict):
+		// A newer request has replaced this one; if it was something else, this one comes back.
+		return fault.Retry("", "sync %s: %w", t.key, err)
 	case errors.Is(err, errSuperseded):
 		return nil
 	}

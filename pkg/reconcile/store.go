@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/object"
@@ -26,7 +28,7 @@ import (
 func (r *Reconciler) store(ctx context.Context, a *v1alpha1.Application, b begun, o outcome, d details) error {
 	next := a.DeepCopy()
 	next.Status = b.ended(a, o, r.now())
-	written, err := r.catalog.WriteStatus(ctx, next)
+	written, err := r.writeStatus(ctx, a, next)
 	if err != nil {
 		return err
 	}
@@ -60,6 +62,22 @@ func (t *attempt) details(ctx context.Context, o outcome) details {
 	d := details{cause: t.cause, trace: telemetry.Traceparent(ctx), stages: t.stages.list}
 	d.objects, d.omitted = o.objects(maxObjects)
 	return d
+}
+
+// writeStatus writes next's status over that of a. Whoever changed only metadata
+// since a was read, as an annotation, is no rival.
+func (r *Reconciler) writeStatus(ctx context.Context, a, next *v1alpha1.Application) (*v1alpha1.Application, error) {
+	for {
+		written, err := r.catalog.WriteStatus(ctx, next)
+		if !errors.Is(err, catalog.ErrConflict) {
+			return written, err
+		}
+		now, unread := r.catalog.Read(ctx, a.Key())
+		if unread != nil || now == nil || now.UID != a.UID || now.Generation != a.Generation || !equality.Semantic.DeepEqual(now.Status, a.Status) {
+			return nil, err
+		}
+		next.ResourceVersion = now.ResourceVersion
+	}
 }
 
 // maxObjects keeps a fact far below the limit of an event.
@@ -134,7 +152,7 @@ func (r *Reconciler) storeHeld(ctx context.Context, a *v1alpha1.Application, b b
 	if equality.Semantic.DeepEqual(a.Status, *s) {
 		return nil
 	}
-	written, err := r.catalog.WriteStatus(ctx, next)
+	written, err := r.writeStatus(ctx, a, next)
 	if err != nil {
 		return superseded(err)
 	}
