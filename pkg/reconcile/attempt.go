@@ -94,7 +94,7 @@ func (t *attempt) conclude(ctx context.Context, a *v1alpha1.Application, b begun
 		// This process ends, which is no failure of the Application. The request
 		// goes to another worker at once.
 		return fault.Retry("", "sync %s: the worker ends: %w", t.key, o.err)
-	case o.result == v1alpha1.ResultSuperseded && a.Status.LastAttempt != nil && a.Status.LastAttempt.Number < b.number:
+	case o.result == v1alpha1.ResultSuperseded && (a.Status.LastAttempt == nil || a.Status.LastAttempt.Number < b.number):
 		return o.err
 	}
 	if err := failpoint.Hit(failpoint.StatusLast); err != nil {

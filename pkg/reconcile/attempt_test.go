@@ -19,15 +19,17 @@ func TestConcludeWritesOnlyWhatTheAttemptFound(t *testing.T) {
 	failure := outcome{result: v1alpha1.ResultFailed, err: errors.New("boom")}
 	cases := map[string]struct {
 		cause   error // of the end of the attempt's context; nil: it goes on
+		unborn  bool  // the Application's first attempt, before its first write
 		outcome outcome
 		writes  bool
 	}{
-		"a failure":                                    {outcome: failure, writes: true},
-		"success although the worker ends":             {cause: context.Canceled, outcome: outcome{result: v1alpha1.ResultSucceeded}, writes: true},
-		"not the end of the worker as a failure":       {cause: context.Canceled, outcome: failure},
-		"nothing once the lease is lost":               {cause: errLeaseLost, outcome: outcome{result: v1alpha1.ResultSucceeded}},
-		"that a newer request ended what it had begun": {cause: errSuperseded, outcome: failed(errSuperseded), writes: true},
-		"nothing of an attempt that had nothing to do": {outcome: outcome{}},
+		"a failure":                                                          {outcome: failure, writes: true},
+		"success although the worker ends":                                   {cause: context.Canceled, outcome: outcome{result: v1alpha1.ResultSucceeded}, writes: true},
+		"not the end of the worker as a failure":                             {cause: context.Canceled, outcome: failure},
+		"nothing once the lease is lost":                                     {cause: errLeaseLost, outcome: outcome{result: v1alpha1.ResultSucceeded}},
+		"that a newer request ended what it had begun":                       {cause: errSuperseded, outcome: failed(errSuperseded), writes: true},
+		"nothing where a newer request ended the very first before it began": {cause: errSuperseded, unborn: true, outcome: failed(errSuperseded)},
+		"nothing of an attempt that had nothing to do":                       {outcome: outcome{}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -37,6 +39,9 @@ func TestConcludeWritesOnlyWhatTheAttemptFound(t *testing.T) {
 				cancel(c.cause)
 			}
 			a := &v1alpha1.Application{Status: v1alpha1.ApplicationStatus{LastAttempt: &v1alpha1.LastAttempt{Number: 7}}}
+			if c.unborn {
+				a.Status.LastAttempt = nil
+			}
 			err := (&attempt{guard: func() error { return asked }}).conclude(ctx, a, begun{number: 7}, c.outcome)
 			if wrote := errors.Is(err, asked); wrote != c.writes {
 				t.Errorf("went on to write: %v, want %v; error %v", wrote, c.writes, err)
