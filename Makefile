@@ -39,6 +39,10 @@ test: check bin/plumb-kube ## Test everything: checks, units, races, integration
 	$(say) 'test: the control plane that the tests use'
 	PLUMB_KUBE=$(CURDIR)/bin/plumb-kube $(GO) -C integration/kube test -timeout 15m ./...
 
+.PHONY: test-compose
+test-compose: images bin/plumb-kube ## Try the images and docker-compose.yaml; needs a container engine, so not in test
+	$(GO) test -tags compose -count=1 -timeout 10m -run Compose -v ./integration/deploy
+
 .PHONY: bench
 bench: build ## Measure the floors and Plumb in one run, as ratios, also as JSON
 	$(say) 'bench: 200 applications, floors and Plumb interleaved'
