@@ -109,10 +109,7 @@ func (c *changes) take() []app.Key {
 // ask publishes what the Application calls for; nonce tells a repetition from
 // the first request.
 func (c *changes) ask(ctx context.Context, a *v1alpha1.Application, nonce string) error {
-	w, wanted := wants(a)
-	if !wanted {
-		w, wanted = c.behind(ctx, a)
-	}
+	w, wanted := c.want(ctx, a)
 	if !wanted {
 		return nil
 	}
@@ -120,6 +117,14 @@ func (c *changes) ask(ctx context.Context, a *v1alpha1.Application, nonce string
 		Cluster: c.requests.cluster, Namespace: a.Namespace, Name: a.Name,
 		Reason: w.reason, RevisionHint: w.hint, RequestId: w.id,
 	})
+}
+
+// want is what an Application calls for, by its own state or by a newer commit.
+func (c *changes) want(ctx context.Context, a *v1alpha1.Application) (want, bool) {
+	if w, wanted := wants(a); wanted {
+		return w, true
+	}
+	return c.behind(ctx, a)
 }
 
 // wants is what the Application's own state calls for.
@@ -150,7 +155,7 @@ func blocked(a *v1alpha1.Application) bool {
 func (c *changes) behind(ctx context.Context, a *v1alpha1.Application) (want, bool) {
 	last := a.Status.LastAttempt
 	u, err := c.sources.URL(a)
-	if err != nil || last == nil || a.Spec.Suspend {
+	if err != nil || last == nil || a.Spec.Suspend || a.Spec.Sync.Mode == v1alpha1.ModeManual {
 		return want{}, false
 	}
 	commit, known := c.heads.Newest(u, a.Spec.Source.Ref)

@@ -95,14 +95,15 @@ func (r *repair) retell(ctx context.Context, a *v1alpha1.Application, stored *ev
 // works on it.
 func (r *repair) ask(ctx context.Context, a *v1alpha1.Application) error {
 	nonce := fmt.Sprintf("/again/%d", r.now().Unix()/int64(repairEvery.Seconds()))
-	if _, wanted := wants(a); !wanted && !abandoned(a, r.now()) {
+	_, wanted := r.changes.want(ctx, a)
+	if !wanted && !abandoned(a, r.now()) {
 		return nil
 	}
 	held, err := r.bus.Held(ctx, bus.SyncLease(r.cluster, a.Namespace, a.Name))
 	if err != nil || held {
 		return err
 	}
-	if _, wanted := wants(a); wanted {
+	if wanted {
 		return r.changes.ask(ctx, a, nonce)
 	}
 	return r.requests.publish(ctx, fmt.Sprintf("%s/%d%s", a.UID, a.Status.LastAttempt.Number, nonce), &eventsv1.SyncRequested{
@@ -114,7 +115,7 @@ func (r *repair) ask(ctx context.Context, a *v1alpha1.Application) error {
 // request was lost with the stream.
 func abandoned(a *v1alpha1.Application, now time.Time) bool {
 	last := a.Status.LastAttempt
-	if last == nil || a.Spec.Suspend || now.Sub(last.StartedAt.Time) < repairEvery {
+	if last == nil || a.Spec.Suspend || a.Spec.Sync.Mode == v1alpha1.ModeManual || now.Sub(last.StartedAt.Time) < repairEvery {
 		return false
 	}
 	return last.Result == v1alpha1.ResultRunning || last.Result == v1alpha1.ResultSuperseded
