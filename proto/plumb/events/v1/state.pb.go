@@ -334,8 +334,8 @@ type Incident struct {
 	ChangedAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=changed_at,json=changedAt,proto3" json:"changed_at,omitempty"`
 	// Stream sequence of the newest fact folded into this value.
 	Sequence uint64 `protobuf:"varint,13,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	// What each channel was last told: channel -> opened, recovered or refused
-	// (it took the message for a bad one).
+	// What each channel was last told: channel -> opened, recovered, refused (it
+	// took the message for a bad one) or unsure (nobody knows what became of it).
 	Told map[string]string `protobuf:"bytes,14,rep,name=told,proto3" json:"told,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The stage that failed, as in Stage.name.
 	Stage   string `protobuf:"bytes,15,opt,name=stage,proto3" json:"stage,omitempty"`
