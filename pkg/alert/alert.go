@@ -29,6 +29,7 @@ const (
 const (
 	Opened  = "opened"
 	Refused = "refused" // it took the message for a bad one
+	Unsure  = "unsure"  // a message is on its way, or nobody knows what became of it
 )
 
 // Message is one thing that people are told. Its texts come from outside: they
@@ -88,13 +89,14 @@ func MessageOf(i *eventsv1.Incident, state string) Message {
 }
 
 // Due is what a channel has to be told now: Opened, Recovered or nothing. One
-// that no route leads to any more still hears the end of what it was told.
+// that no route leads to any more still hears the end of what it was told. Where
+// it is not sure what it was told, it hears what holds.
 func Due(i *eventsv1.Incident, channel string, routed bool) string {
 	told := i.GetTold()[channel]
 	switch {
 	case i.GetState() == Open && routed && told != Opened && told != Refused:
 		return Opened
-	case i.GetState() == Recovered && told == Opened:
+	case i.GetState() == Recovered && (told == Opened || told == Unsure):
 		return Recovered
 	}
 	return ""

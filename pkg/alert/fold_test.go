@@ -203,6 +203,9 @@ func TestWhatIsDue(t *testing.T) {
 		"no recovery of what was never told":            {alert.Recovered, "", true, ""},
 		"no recovery twice":                             {alert.Recovered, alert.Recovered, true, ""},
 		"no recovery where the opening was refused":     {alert.Recovered, alert.Refused, true, ""},
+		"an opening where nobody is sure":               {alert.Open, alert.Unsure, true, alert.Opened},
+		"a recovery where nobody is sure":               {alert.Recovered, alert.Unsure, false, alert.Recovered},
+		"nothing where nobody is sure and it may pass":  {alert.Pending, alert.Unsure, true, ""},
 		"nothing in a state that nobody knows":          {"odd", "", true, ""},
 		"nothing where it may pass, though told before": {alert.Pending, alert.Opened, true, ""},
 	} {

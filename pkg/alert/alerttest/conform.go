@@ -2,6 +2,7 @@ package alerttest
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -36,6 +37,8 @@ func Conform(t *testing.T, open Open, check Check) {
 	t.Run("tells what an answer means", func(t *testing.T) { judges(t, open, check) })
 	t.Run("reads its file again", func(t *testing.T) { rereads(t, open, check) })
 	t.Run("follows no redirect", func(t *testing.T) { stays(t, open, check) })
+	t.Run("reads no answer without end", func(t *testing.T) { stops(t, open, check) })
+	t.Run("knows what cannot have arrived", func(t *testing.T) { knows(t, open, check) })
 	t.Run("ends when asked to", func(t *testing.T) { ends(t, open, check) })
 	t.Run("refuses a bad file without repeating it", func(t *testing.T) { refuses(t, open) })
 }
@@ -130,34 +133,36 @@ type judgement struct {
 	wait     time.Duration
 	accepted bool
 	requests int
+	unsure   bool // nobody knows whether it arrived
 }
 
 func judges(t *testing.T, open Open, check Check) {
 	const mending = time.Minute
 	soon := time.Now().Add(90 * time.Second)
 	for sentence, c := range map[string]judgement{
-		"accepted":                               {nil, 0, 0, true, 1},
-		"an error that passes is tried over":     {[]Reply{Status(500), Status(502)}, 0, 0, true, 3},
-		"a cut connection is tried over":         {[]Reply{Cut}, 0, 0, true, 2},
-		"no answer is tried over":                {[]Reply{Hang}, 0, 0, true, 2},
-		"errors that last are transient":         {[]Reply{Status(500), Status(500), Status(500)}, fault.Transient, 0, false, 3},
-		"connections cut thrice are transient":   {[]Reply{Cut, Cut, Cut}, fault.Transient, 0, false, 3},
-		"no answers at all are transient":        {[]Reply{Hang, Hang, Hang}, fault.Transient, 0, false, 3},
-		"too many, with seconds":                 {[]Reply{Status(429, "Retry-After", "7")}, fault.RetryAfter, 7 * time.Second, false, 1},
-		"too many, with a date":                  {[]Reply{Status(429, "Retry-After", soon.UTC().Format(http.TimeFormat))}, fault.RetryAfter, 90 * time.Second, false, 1},
-		"too many, without a time":               {[]Reply{Status(429)}, fault.RetryAfter, mending, false, 1},
-		"too many, with nonsense":                {[]Reply{Status(429, "Retry-After", "soon")}, fault.RetryAfter, mending, false, 1},
-		"too many, for longer than is sensible":  {[]Reply{Status(429, "Retry-After", "99999999")}, fault.RetryAfter, 15 * time.Minute, false, 1},
-		"too many, for no time at all":           {[]Reply{Status(429, "Retry-After", "0")}, fault.RetryAfter, time.Second, false, 1},
-		"unavailable, with seconds":              {[]Reply{Status(503, "Retry-After", "3")}, fault.RetryAfter, 3 * time.Second, false, 1},
-		"unavailable, without":                   {[]Reply{Status(503)}, 0, 0, true, 2},
-		"a request that took too long":           {[]Reply{Status(408)}, 0, 0, true, 2},
-		"a bad message is not repeated":          {[]Reply{Status(400)}, fault.Permanent, 0, false, 1},
-		"a message too large is not repeated":    {[]Reply{Status(413)}, fault.Permanent, 0, false, 1},
-		"a URL withdrawn waits for a person":     {[]Reply{Status(403)}, fault.RetryAfter, mending, false, 1},
-		"a URL unknown waits for a person":       {[]Reply{Status(404)}, fault.RetryAfter, mending, false, 1},
-		"a channel archived waits for a person":  {[]Reply{Status(410)}, fault.RetryAfter, mending, false, 1},
-		"an answer without end is read in parts": {[]Reply{Flood}, 0, 0, false, 1},
+		"accepted":                                 {nil, 0, 0, true, 1, false},
+		"an error that passes is tried over":       {[]Reply{Status(500), Status(502)}, 0, 0, true, 3, false},
+		"a cut connection is tried over":           {[]Reply{Cut}, 0, 0, true, 2, false},
+		"no answer is tried over":                  {[]Reply{Hang}, 0, 0, true, 2, false},
+		"errors that last are transient":           {[]Reply{Status(500), Status(500), Status(500)}, fault.Transient, 0, false, 3, false},
+		"connections cut thrice are transient":     {[]Reply{Cut, Cut, Cut}, fault.Transient, 0, false, 3, true},
+		"no answers at all are transient":          {[]Reply{Hang, Hang, Hang}, fault.Transient, 0, false, 3, true},
+		"too many, with seconds":                   {[]Reply{Status(429, "Retry-After", "7")}, fault.RetryAfter, 7 * time.Second, false, 1, false},
+		"too many, with a date":                    {[]Reply{Status(429, "Retry-After", soon.UTC().Format(http.TimeFormat))}, fault.RetryAfter, 90 * time.Second, false, 1, false},
+		"too many, without a time":                 {[]Reply{Status(429)}, fault.RetryAfter, mending, false, 1, false},
+		"too many, with nonsense":                  {[]Reply{Status(429, "Retry-After", "soon")}, fault.RetryAfter, mending, false, 1, false},
+		"too many, for longer than is sensible":    {[]Reply{Status(429, "Retry-After", "99999999")}, fault.RetryAfter, 15 * time.Minute, false, 1, false},
+		"too many, for no time at all":             {[]Reply{Status(429, "Retry-After", "0")}, fault.RetryAfter, time.Second, false, 1, false},
+		"unavailable, with seconds":                {[]Reply{Status(503, "Retry-After", "3")}, fault.RetryAfter, 3 * time.Second, false, 1, false},
+		"unavailable, without":                     {[]Reply{Status(503)}, 0, 0, true, 2, false},
+		"a request that took too long":             {[]Reply{Status(408)}, 0, 0, true, 2, false},
+		"a gateway that gives up leaves it unsure": {[]Reply{Status(504), Status(504), Status(504)}, fault.Transient, 0, false, 3, true},
+		"no answer, and then one that is no good":  {[]Reply{Hang, Status(404)}, fault.RetryAfter, mending, false, 2, true},
+		"a bad message is not repeated":            {[]Reply{Status(400)}, fault.Permanent, 0, false, 1, false},
+		"a message too large is not repeated":      {[]Reply{Status(413)}, fault.Permanent, 0, false, 1, false},
+		"a URL withdrawn waits for a person":       {[]Reply{Status(403)}, fault.RetryAfter, mending, false, 1, false},
+		"a URL unknown waits for a person":         {[]Reply{Status(404)}, fault.RetryAfter, mending, false, 1, false},
+		"a channel archived waits for a person":    {[]Reply{Status(410)}, fault.RetryAfter, mending, false, 1, false},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			t.Parallel()
@@ -177,6 +182,9 @@ func (c judgement) hold(t *testing.T, r rig, err error) {
 	class, wait := fault.ClassOf(err)
 	if err != nil && (class != c.class || (c.wait-wait).Abs() > 2*time.Second) {
 		t.Errorf("%v after %v, want %v after %v: %v", class, wait, c.class, c.wait, err)
+	}
+	if unsure := errors.Is(err, endpoint.ErrUnsure); unsure != c.unsure {
+		t.Errorf("unsure: %t, want %t: %v", unsure, c.unsure, err)
 	}
 	if accepted := len(r.Accepted()) > 0; accepted != c.accepted || r.Requests() != c.requests {
 		t.Errorf("accepted %t after %d requests, want %t after %d", accepted, r.Requests(), c.accepted, c.requests)
@@ -230,6 +238,32 @@ func stays(t *testing.T, open Open, check Check) {
 	}
 	if other.Requests() > 0 {
 		t.Error("a redirect was followed")
+	}
+}
+
+func stops(t *testing.T, open Open, check Check) {
+	r := setUp(t, open, check)
+	n, err := open(r.file, endpoint.Options{Timeout: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Then(Flood)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if err := n.Notify(ctx, alert.MessageOf(Incident(), alert.Opened)); err != nil || ctx.Err() != nil {
+		t.Errorf("error %v, %v", err, ctx.Err())
+	}
+}
+
+func knows(t *testing.T, open Open, check Check) {
+	r := setUp(t, open, check)
+	r.Close()
+	err := r.Notify(t.Context(), alert.MessageOf(Incident(), alert.Opened))
+	if class, _ := fault.ClassOf(err); err == nil || class != fault.Transient || errors.Is(err, endpoint.ErrUnsure) {
+		t.Errorf("with nobody there: %v", err)
+	}
+	if strings.Contains(err.Error(), secretPath) {
+		t.Errorf("the error shows the URL: %v", err)
 	}
 }
 

@@ -67,6 +67,13 @@ func (s *Server) Accepted() []Request {
 	return append([]Request(nil), s.accepted...)
 }
 
+// Forget forgets what was accepted so far.
+func (s *Server) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accepted = nil
+}
+
 // Requests counts all that came.
 func (s *Server) Requests() int {
 	s.mu.Lock()

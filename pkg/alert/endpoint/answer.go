@@ -36,6 +36,8 @@ func (e *Endpoint) judge(res *http.Response, said string) error {
 		return fault.After("", wait, "%w", err)
 	case status == http.StatusTooManyRequests:
 		return fault.After("", mending, "%w", err)
+	case status == http.StatusBadGateway || status == http.StatusGatewayTimeout:
+		return fault.Retry("", "%w; %w", err, ErrUnsure)
 	case status == http.StatusRequestTimeout || status == http.StatusTooEarly || status >= 500:
 		return fault.Retry("", "%w", err)
 	case status < 400:

@@ -4,7 +4,8 @@
 // hiccups, and what an answer means. It imports fault. Errors never hold the
 // URL, and are classified for the one message that was posted: permanent, the
 // other side takes this message for a bad one; else try again, after a while
-// where it said so or where a person has to mend something first.
+// where it said so or where a person has to mend something first. ErrUnsure
+// marks those after which the message may have arrived all the same.
 package endpoint
 
 import (
@@ -15,13 +16,18 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/sethvargo/go-retry"
 
 	"github.com/plumb-gitops/plumb/pkg/fault"
 )
+
+// ErrUnsure says that a message may have arrived: no answer came.
+var ErrUnsure = errors.New("it may have arrived")
 
 // Options are tunables; the zero value is what production uses.
 type Options struct {
@@ -89,25 +95,36 @@ func (e *Endpoint) Post(ctx context.Context, body []byte, headers func(Secrets) 
 	header.Set("Content-Type", "application/json")
 	header.Set("User-Agent", "plumb-alerter")
 	backoff := retry.WithMaxRetries(2, retry.WithJitterPercent(20, retry.NewExponential(e.o.Backoff)))
-	return retry.Do(ctx, backoff, func(ctx context.Context) error {
+	unsure := false
+	err = retry.Do(ctx, backoff, func(ctx context.Context) error {
 		err := e.once(ctx, s, header, body)
+		unsure = unsure || errors.Is(err, ErrUnsure)
 		if class, _ := fault.ClassOf(err); err != nil && class == fault.Transient {
 			return retry.RetryableError(err)
 		}
 		return err
 	})
+	if err != nil && unsure && !errors.Is(err, ErrUnsure) {
+		return fmt.Errorf("%w; earlier no answer came: %w", err, ErrUnsure)
+	}
+	return err
 }
 
 func (e *Endpoint) once(ctx context.Context, s Secrets, header http.Header, body []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, e.o.Timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url.String(), bytes.NewReader(body))
+	var connected atomic.Bool
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
+	req, err := http.NewRequestWithContext(traced, http.MethodPost, s.url.String(), bytes.NewReader(body))
 	if err != nil {
 		return fault.After("", mending, "post to the URL in %s: it makes no request", e.file)
 	}
-	req.Header = header
+	req.Header = header.Clone()
 	res, err := e.client.Do(req)
-	if err != nil {
+	switch {
+	case err != nil && connected.Load():
+		return fault.Retry("", "post to the URL in %s: %w; %w", e.file, withoutURL(err), ErrUnsure)
+	case err != nil:
 		return fault.Retry("", "post to the URL in %s: %w", e.file, withoutURL(err))
 	}
 	defer res.Body.Close()

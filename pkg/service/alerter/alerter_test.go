@@ -141,6 +141,28 @@ func TestKilledWhileSendingItIsSentAgain(t *testing.T) {
 	ops.expect(t, "web opened")
 }
 
+// The channel took the opening, nobody recorded it, and then it was over: the
+// recovery must be told. The same holds for a recovery and a new opening.
+func TestKilledAfterSendingWhatHoldsIsTold(t *testing.T) {
+	w, ops := newWorld(t), newChannel(t, "ops", "webhook")
+	for _, c := range []struct{ sent, then *eventsv1.SyncFinished }{{fails("web", 1), succeeds("web", 2)}, {succeeds("web", 2), fails("web", 3)}} {
+		stop := w.start(routed(ops))
+		taken := make(chan struct{})
+		ops.Then(func(rw http.ResponseWriter, r *http.Request) {
+			ops.Accept(rw, r)
+			close(taken)
+			alerttest.Hang(rw, r)
+		})
+		w.tell(c.sent)
+		<-taken
+		stop(true)
+		w.tell(c.then)
+	}
+	w.start(routed(ops))
+	w.pass(time.Minute) // the claim of the killed one runs out
+	ops.expect(t, "web opened", "web recovered", "web opened")
+}
+
 // A message on its way at a regular end is neither cut off nor told twice.
 func TestAMessageOnItsWayAtTheEndIsToldOnce(t *testing.T) {
 	w, ops := newWorld(t), newChannel(t, "ops", "webhook")
@@ -213,13 +235,23 @@ func TestTheIncidentOfADeletedApplicationEnds(t *testing.T) {
 	w.start(routed(ops))
 	w.tell(fails("web", 1))
 	ops.expect(t, "web opened") // and plumb_apps knows nothing of it
-	w.pass(6 * time.Minute)
-	ops.expect(t, "web opened", "web recovered")
-	if body := string(ops.Accepted()[1].Body); !strings.Contains(body, "not there any more") {
+	w.pass(4 * time.Minute)
+	w.tell(fails("web", 2))
+	w.pass(4 * time.Minute)
+	w.is("db", "False", 1)
+	w.tell(fails("db", 1))
+	ops.expect(t, "web opened", "db opened")
+	ops.Forget()
+	eventually(t, "time has passed", func() bool {
+		w.pass(time.Minute)
+		return len(ops.told(t)) > 0
+	})
+	ops.expect(t, "web recovered")
+	if body := string(ops.Accepted()[0].Body); !strings.Contains(body, "not there any more") {
 		t.Errorf("told %s", body)
 	}
 	w.tell(fails("web", 1))
-	ops.expect(t, "web opened", "web recovered", "web opened")
+	ops.expect(t, "web recovered", "web opened")
 }
 
 func TestWhatIsLongOverIsForgotten(t *testing.T) {
@@ -263,79 +295,6 @@ func TestTwoReplicasTellEachMessageOnce(t *testing.T) {
 	}
 }
 
-func TestADeadChannelDelaysNoOther(t *testing.T) {
-	w, dead, ops := newWorld(t), newChannel(t, "dead", "slack"), newChannel(t, "ops", "webhook")
-	w.start(routed(dead, ops), func(o *alerter.Options) { o.Endpoint.Timeout = time.Hour })
-	dead.Always(alerttest.Hang)
-	for n := range 10 {
-		w.tell(fails(fmt.Sprintf("app-%d", n), 1))
-	}
-	eventually(t, "the other is told", func() bool { return len(ops.told(t)) == 10 })
-	for n := range 10 {
-		w.tell(succeeds(fmt.Sprintf("app-%d", n), 2))
-	}
-	eventually(t, "the other hears of the recoveries", func() bool { return len(ops.told(t)) == 20 })
-	if dead.Requests() != 1 {
-		t.Errorf("%d requests to the dead channel, want one that hangs", dead.Requests())
-	}
-}
-
-// A channel that comes back hears what holds then, in one message each.
-func TestAChannelThatComesBackHearsWhatStillHolds(t *testing.T) {
-	w, ops := newWorld(t), newChannel(t, "ops", "webhook")
-	w.start(routed(ops))
-	ops.Always(alerttest.Status(404))
-	w.tell(fails("over", 1), fails("broken", 1))
-	eventually(t, "the channel was tried", func() bool { return ops.Requests() > 0 })
-	w.tell(succeeds("over", 2))
-	eventually(t, "one is over", func() bool { return w.incident("over").GetState() == alert.Recovered })
-	if told := w.incident("broken").GetTold()["ops"]; told != "" {
-		t.Errorf("recorded as told: %q", told)
-	}
-	ops.Always(nil)
-	other := w.start(routed(ops)) // does not know that the channel was down
-	defer other(false)
-	w.pass(2 * time.Minute)
-	ops.expect(t, "broken opened")
-}
-
-func TestARetryAfterIsHonoured(t *testing.T) {
-	w, ops := newWorld(t), newChannel(t, "ops", "webhook")
-	w.start(routed(ops))
-	ops.Then(alerttest.Status(429, "Retry-After", "1"))
-	began := time.Now()
-	w.tell(fails("web", 1), fails("db", 1))
-	eventually(t, "both are told", func() bool { return len(ops.told(t)) == 2 })
-	if took := time.Since(began); took < time.Second || ops.Requests() != 3 {
-		t.Errorf("told after %s and %d requests", took, ops.Requests())
-	}
-}
-
-func TestABadMessageDoesNotHoldUpTheNext(t *testing.T) {
-	w, ops := newWorld(t), newChannel(t, "ops", "webhook")
-	w.start(routed(ops))
-	ops.Then(alerttest.Status(400))
-	w.tell(fails("bad", 1))
-	eventually(t, "it is refused", func() bool { return w.incident("bad").GetTold()["ops"] == alert.Refused })
-	w.tell(fails("web", 1), succeeds("bad", 2))
-	w.settled(ops)
-	if told := ops.told(t); len(told) != 2 || told[0] != "web opened" {
-		t.Errorf("told %v", told)
-	}
-	w.tell(fails("bad", 3))
-	eventually(t, "its next opening is told", func() bool { return slices.Contains(ops.told(t), "bad opened") })
-}
-
-func TestRoutesDecideWhoIsTold(t *testing.T) {
-	w, all, web := newWorld(t), newChannel(t, "all", "webhook"), newChannel(t, "web", "webhook")
-	c := routed(all, web)
-	c.Routes = []config.Route{{To: []string{"all"}}, {Match: config.Match{Names: []string{"web*"}}, To: []string{"web"}}}
-	w.start(c)
-	w.tell(fails("db", 1), fails("web-1", 1))
-	web.expect(t, "web-1 opened")
-	all.expect(t, "db opened", "web-1 opened")
-}
-
 func TestNATSAwayAndBackLosesNothing(t *testing.T) {
 	w, ops := newWorld(t), newChannel(t, "ops", "webhook")
 	w.start(routed(ops))
@@ -348,6 +307,19 @@ func TestNATSAwayAndBackLosesNothing(t *testing.T) {
 	eventually(t, "NATS is back", func() bool { return w.bus.Connected() == nil })
 	w.tell(succeeds("web", 2), fails("db", 1))
 	ops.expect(t, "web opened", "web recovered", "db opened")
+}
+
+// While incidents cannot be stored, facts are not acknowledged.
+func TestAFactWhoseIncidentCannotBeStoredComesAgain(t *testing.T) {
+	w, ops := newWorld(t), newChannel(t, "ops", "webhook")
+	w.start(routed(ops))
+	w.tell(fails("web", 1))
+	ops.expect(t, "web opened")
+	w.room(2) // for web and the probe
+	w.tell(fails("db", 1))
+	eventually(t, "it was tried in vain", func() bool { return w.redelivered() })
+	w.room(-1)
+	ops.expect(t, "web opened", "db opened")
 }
 
 // Values that somebody tampered with are no reason to lose a fact.

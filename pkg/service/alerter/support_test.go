@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -37,6 +39,7 @@ type world struct {
 	bus    *bus.Bus
 	ahead  atomic.Int64 // of the real clock
 	facts  int
+	beside jetstream.JetStream
 }
 
 func newWorld(t *testing.T) *world {
@@ -273,6 +276,48 @@ func eventually(t *testing.T, what string, holds func() bool) {
 			t.Fatalf("timed out waiting until %s", what)
 		}
 	}
+}
+
+// js is a client beside the bus, to look at what it does and to break it.
+func (w *world) js() jetstream.JetStream {
+	w.t.Helper()
+	if w.beside != nil {
+		return w.beside
+	}
+	nc, err := nats.Connect("", nats.InProcessServer(w.server))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(nc.Close)
+	if w.beside, err = jetstream.New(nc); err != nil {
+		w.t.Fatal(err)
+	}
+	return w.beside
+}
+
+// room is how many incidents there may be from now on.
+func (w *world) room(incidents int64) {
+	w.t.Helper()
+	js := w.js()
+	stream, err := js.Stream(w.t.Context(), "KV_plumb_incidents")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c := stream.CachedInfo().Config
+	c.MaxMsgs = incidents
+	if _, err := js.UpdateStream(w.t.Context(), c); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// redelivered says whether a fact came again and waits still.
+func (w *world) redelivered() bool {
+	w.t.Helper()
+	c, err := w.js().Consumer(w.t.Context(), "PLUMB_EVENTS", "alert")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c.CachedInfo().NumRedelivered > 0
 }
 
 // recorder is a log whose lines go to a channel.

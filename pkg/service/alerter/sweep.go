@@ -57,7 +57,7 @@ func (a *Alerter) review(ctx context.Context, i *incident) (*incident, error) {
 		return i, err
 	}
 	now := a.o.Now()
-	gone := a.missed(i.GetId(), s == nil, now)
+	gone := a.missed(i, s == nil, now)
 	i, _, err = a.store.change(ctx, i.GetId(), func(old *incident) (*incident, bool) {
 		if old == nil {
 			return nil, false
@@ -74,17 +74,27 @@ func (a *Alerter) review(ctx context.Context, i *incident) (*incident, error) {
 }
 
 // missed says whether an Application has been away long enough to be deleted
-// and not only forgotten with a bucket that its worker fills again.
-func (a *Alerter) missed(id string, absent bool, now time.Time) bool {
+// and not only forgotten with a bucket that its worker fills again. A fact about
+// it shows that it was there.
+func (a *Alerter) missed(i *incident, absent bool, now time.Time) bool {
 	if !absent {
-		delete(a.absent, id)
+		delete(a.absent, i.GetId())
 		return false
 	}
-	since, known := a.absent[id]
-	if !known {
-		a.absent[id] = now
+	since, known := a.absent[i.GetId()]
+	heard := latest(i.GetSync().GetAt().AsTime(), i.GetHealth().GetAt().AsTime())
+	if !known || since.Before(heard) {
+		a.absent[i.GetId()] = now
+		return false
 	}
-	return known && now.Sub(since) >= a.o.Absence
+	return now.Sub(since) >= a.o.Absence
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // outlived is an incident that is over, told wherever it has to be, and old.

@@ -3,6 +3,7 @@ package alerter
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/plumb-gitops/plumb/pkg/alert"
+	"github.com/plumb-gitops/plumb/pkg/alert/endpoint"
 	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
@@ -118,54 +120,70 @@ func (t *teller) due(i *incident) string {
 	return alert.Due(i, t.channel, t.a.routes.Lead(i.GetCluster(), i.GetNamespace(), i.GetName(), t.channel))
 }
 
-// tell sends one message. What was sent is recorded before anything else is.
-func (t *teller) tell(ctx context.Context, i *incident) error {
-	i, what, err := t.take(ctx, i)
-	if err != nil || what == "" {
+// tell sends one message. What became of it is recorded before anything else is.
+func (t *teller) tell(ctx context.Context, listed *incident) error {
+	s, err := t.take(ctx, listed)
+	if err != nil || s.what == "" {
 		return err
 	}
 	ctx, cancel := lingering(ctx, t.a.o.Linger)
 	defer cancel()
-	m := alert.MessageOf(i, what)
+	m := alert.MessageOf(s.incident, s.what)
+	log := t.a.o.Log.With("channel", t.channel, "incident", m.Incident, "state", s.what, "trace", m.Trace)
 	err = t.notifier.Notify(ctx, m)
 	switch {
 	case err == nil:
-		t.count(what, "sent")
-		t.record(ctx, i.GetId(), what)
-		t.publish(ctx, i, m)
-		t.a.o.Log.InfoContext(ctx, "told", "channel", t.channel, "incident", i.GetId(), "state", what, "trace", m.Trace)
+		t.count(s.what, "sent")
+		t.record(ctx, m.Incident, s.what)
+		t.publish(ctx, s.incident, m)
+		log.InfoContext(ctx, "told")
 		return nil
 	case permanent(err):
-		t.count(what, "refused")
-		t.record(ctx, i.GetId(), alert.Refused)
-		t.a.o.Log.ErrorContext(ctx, "message refused; it is not sent again", "channel", t.channel, "incident", i.GetId(), "state", what, "error", err)
+		t.count(s.what, "refused")
+		t.record(ctx, m.Incident, alert.Refused)
+		log.ErrorContext(ctx, "message refused; it is not sent again", "error", err)
 		return nil
 	}
-	t.count(what, "failed")
+	t.count(s.what, "failed")
+	if !errors.Is(err, endpoint.ErrUnsure) {
+		t.record(ctx, m.Incident, s.before)
+	}
 	return err
 }
 
+// sending is a message that this replica has the right to send.
+type sending struct {
+	incident *incident
+	what     string // to tell; empty: nothing
+	before   string // what the channel was told last
+}
+
 // take claims the telling of an incident, so that of several replicas one does
-// it. Nothing is left to tell when the Application is known to be ready again.
-func (t *teller) take(ctx context.Context, listed *incident) (i *incident, what string, err error) {
+// it, and stores that the channel may have been told: whatever happens now, it
+// hears what holds afterwards. Nothing is left to tell when the Application is
+// known to be ready again.
+func (t *teller) take(ctx context.Context, listed *incident) (s sending, err error) {
 	var state *eventsv1.ApplicationState
 	if t.due(listed) == alert.Opened {
 		if state, err = t.a.state(ctx, listed); err != nil {
-			return nil, "", err
+			return sending{}, err
 		}
 	}
-	i, _, err = t.a.store.change(ctx, listed.GetId(), func(old *incident) (*incident, bool) {
-		if what = t.due(old); what == "" || t.taken(old) {
-			what = ""
+	s.incident, _, err = t.a.store.change(ctx, listed.GetId(), func(old *incident) (*incident, bool) {
+		s.what, s.before = t.due(old), old.GetTold()[t.channel]
+		if s.what == "" || t.taken(old) {
+			s.what = ""
 			return old, false
 		}
-		if next, over := alert.Review(old, state); over && what == alert.Opened {
-			what = ""
-			return next, true
+		if next, over := alert.Review(old, state); over {
+			if s.what = t.due(next); s.what == "" {
+				return next, true
+			}
+			old = next
 		}
 		return t.claimed(old, state), true
 	})
-	return i, what, err
+	return s, err
 }
 
 // taken says whether another replica is at it.
@@ -176,7 +194,7 @@ func (t *teller) taken(i *incident) bool {
 
 // claimed also knows the repo where no fact told it.
 func (t *teller) claimed(old *incident, s *eventsv1.ApplicationState) *incident {
-	next := proto.CloneOf(old)
+	next := t.noted(old, alert.Unsure)
 	if next.Claims == nil {
 		next.Claims = map[string]*eventsv1.Claim{}
 	}
@@ -185,8 +203,22 @@ func (t *teller) claimed(old *incident, s *eventsv1.ApplicationState) *incident 
 	return next
 }
 
+// noted is an incident with what the channel was told, and no claim of it.
+func (t *teller) noted(old *incident, told string) *incident {
+	next := proto.CloneOf(old)
+	if next.Told == nil {
+		next.Told = map[string]string{}
+	}
+	next.Told[t.channel] = told
+	if told == "" {
+		delete(next.Told, t.channel)
+	}
+	delete(next.Claims, t.channel)
+	return next
+}
+
 // record remembers what the channel was told, over breaks of NATS. What it
-// cannot record is told again by whoever comes after.
+// cannot record stays unsure, and is told again by whoever comes after.
 func (t *teller) record(ctx context.Context, id, told string) {
 	backoff := retry.WithCappedDuration(5*time.Second, retry.NewExponential(50*time.Millisecond))
 	err := retry.Do(ctx, backoff, func(ctx context.Context) error {
@@ -194,13 +226,7 @@ func (t *teller) record(ctx context.Context, id, told string) {
 			if old == nil {
 				return nil, false // forgotten with its bucket
 			}
-			next := proto.CloneOf(old)
-			if next.Told == nil {
-				next.Told = map[string]string{}
-			}
-			next.Told[t.channel] = told
-			delete(next.Claims, t.channel)
-			return next, true
+			return t.noted(old, told), true
 		})
 		if permanent(err) {
 			return err
