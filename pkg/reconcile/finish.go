@@ -29,6 +29,9 @@ const adoptAfter = 15 * time.Second
 // finishLimit is how long the end of a wait may take to be written and told.
 const finishLimit = 10 * time.Second
 
+// leastLook is how long health is looked at, however late.
+const leastLook = 5 * time.Second
+
 // Finisher ends attempts that wait for health: all is written, the lease is
 // free, and the status holds the deadline. Every worker follows its own waits at
 // once and those of others when they last; resourceVersion lets one of them write.
@@ -135,7 +138,7 @@ func (f *Finisher) follow(ctx context.Context, key app.Key, k known, delay time.
 	if n, waits := waiting(a); !found || !waits || n != k.number || a.Status.LastAttempt.Deadline == nil {
 		return
 	}
-	limited, cancel := context.WithDeadline(ctx, a.Status.LastAttempt.Deadline.Time)
+	limited, cancel := context.WithDeadline(ctx, lastLook(a.Status.LastAttempt.Deadline.Time, f.r.now()))
 	defer cancel()
 	summary, err := f.settle(limited, a, k.reports)
 	if ctx.Err() != nil {
@@ -144,9 +147,29 @@ func (f *Finisher) follow(ctx context.Context, key app.Key, k known, delay time.
 	f.conclude(ctx, key, k, verdict(a, summary, err))
 }
 
+// lastLook is when a wait ends that begins now. Its deadline may be over already
+// when no worker ran: then it is seen what became of the objects meanwhile.
+func lastLook(deadline, now time.Time) time.Time {
+	if least := now.Add(leastLook); deadline.Before(least) {
+		return least
+	}
+	return deadline
+}
+
+// client is the Application's account. That it cannot be asked for now is no
+// failure of the Application.
+func (f *Finisher) client(ctx context.Context, a *v1alpha1.Application) (*cluster.Client, error) {
+	for {
+		client, err := f.r.client(ctx, a)
+		if class, _ := fault.ClassOf(err); err == nil || class == fault.Permanent || !sleep(ctx, time.Second) {
+			return client, err
+		}
+	}
+}
+
 // settle watches until every object is healthy or degraded, or ctx ends.
 func (f *Finisher) settle(ctx context.Context, a *v1alpha1.Application, reports map[object.ID]health.Report) (health.Summary, error) {
-	client, err := f.r.client(ctx, a)
+	client, err := f.client(ctx, a)
 	if err != nil {
 		return health.Summary{}, err
 	}
