@@ -134,7 +134,7 @@ func copyKubeconfig(file, dir string) error {
 		err = errors.Join(api.MinifyConfig(config), clientcmd.ResolveLocalPaths(config))
 	}
 	if err == nil {
-		err = api.FlattenConfig(config)
+		err = errors.Join(api.FlattenConfig(config), selfContained(config))
 	}
 	if err != nil {
 		return fmt.Errorf("copy kubeconfig %s: %w", file, err)
@@ -146,4 +146,14 @@ func copyKubeconfig(file, dir string) error {
 	return errors.Join(
 		put(filepath.Join(dir, "worker", "kubeconfig"), string(text)),
 		put(filepath.Join(dir, "drift-scanner", "kubeconfig"), string(text)))
+}
+
+// selfContained refuses what asks a program for a credential: an image has none.
+func selfContained(config *api.Config) error {
+	for name, user := range config.AuthInfos {
+		if user.Exec != nil {
+			return fmt.Errorf("user %s: runs %s, which is not in the images; give a kubeconfig with a token or a certificate", name, user.Exec.Command)
+		}
+	}
+	return nil
 }

@@ -180,10 +180,16 @@ func TestBadCalls(t *testing.T) {
 	if err := put(filepath.Join(seeded, "worker", seedFile), "not a seed"); err != nil {
 		t.Fatal(err)
 	}
+	asking := filepath.Join(t.TempDir(), "config")
+	text := strings.Replace(kubeconfig, "{token: of-here}", "{exec: {apiVersion: client.authentication.k8s.io/v1, command: aws, interactiveMode: Never}}", 1)
+	if err := os.WriteFile(asking, []byte(strings.Replace(text, ", certificate-authority: ca.crt", "", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for sentence, c := range map[string]struct {
 		args []string
 		want string
 	}{
+		"a kubeconfig that asks":    {[]string{"--dir", t.TempDir(), "--kubeconfig", asking}, "user here: runs aws, which is not in the images"},
 		"no directory":              {nil, "usage: setup --dir DIRECTORY"},
 		"words that mean nothing":   {[]string{"--dir", "x", "y"}, "usage: setup --dir DIRECTORY"},
 		"a kubeconfig that is away": {[]string{"--dir", t.TempDir(), "--kubeconfig", "/none"}, "copy kubeconfig /none:"},
