@@ -117,9 +117,12 @@ func resources(s health.Summary) *v1alpha1.Resources {
 // conditions says what the outcome means. Ready is True only when the current
 // generation was attempted, the attempt succeeded and all objects are healthy.
 func conditions(s *v1alpha1.ApplicationStatus, a *v1alpha1.Application, o outcome) {
-	set(s, a, v1alpha1.ConditionReady, ready(o.result), o.reason(), o.message())
 	synced(s, a, o)
 	healthy(s, a, o)
+	if o.finishing && meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionSuspended) {
+		return // suspended during the wait, as Ready says
+	}
+	set(s, a, v1alpha1.ConditionReady, ready(o.result), o.reason(), o.message())
 	drift(s, a, o)
 	set(s, a, v1alpha1.ConditionSuspended, metav1.ConditionFalse, fault.Succeeded, "")
 }

@@ -137,6 +137,19 @@ func TestEndedEchoesWhatItAnswers(t *testing.T) {
 	}
 }
 
+func TestTheEndOfAWaitLeavesASuspendedOneSuspended(t *testing.T) {
+	a := &v1alpha1.Application{}
+	a.Generation, a.Spec.Suspend = 2, true
+	why, _ := heldBack(a, &eventsv1.SyncRequested{Reason: event.ReasonSpec})
+	a.Status.Conditions, a.Status.ObservedGeneration = why.conditions, 2
+	o := outcome{result: v1alpha1.ResultSucceeded, finishing: true, applied: true, inputs: inputs, health: health.Summary{Status: health.Healthy, Total: 1, Healthy: 1}}
+	got := begun{number: 1, startedAt: noon}.ended(a, o, noon)
+	want := map[string]string{"Ready": "False/Suspended", "Suspended": "True/Suspended", "Synced": "True/Succeeded", "Healthy": "True/Succeeded"}
+	if diff := cmp.Diff(want, words(got)); diff != "" {
+		t.Errorf("conditions (-want +got):\n%s", diff)
+	}
+}
+
 func TestAnInventoryThatCannotBeReadIsLeftAsItIs(t *testing.T) {
 	a := &v1alpha1.Application{Status: v1alpha1.ApplicationStatus{
 		Inventory: &v1alpha1.Inventory{Entries: []v1alpha1.InventoryEntry{{ID: "odd", Version: "v1"}}},
