@@ -100,7 +100,18 @@ func (t *attempt) reports(a *v1alpha1.Application, o outcome) map[object.ID]heal
 			reports[e.ID] = health.Of(live)
 		}
 	}
+	for _, out := range o.outcomes {
+		if _, owned := reports[out.Action.ID]; owned && going(out) {
+			reports[out.Action.ID] = health.Report{Status: health.Healthy, Message: "is going, as it should"}
+		}
+	}
 	return reports
+}
+
+// going says whether an object was deleted that is no longer rendered; a finalizer
+// may keep it for a while, and once it is gone it will never be healthy.
+func going(o apply.Outcome) bool {
+	return o.Action.Verb == plan.Prune || o.Action.Verb == plan.Keep && o.Live != nil && o.Live.GetDeletionTimestamp() != nil
 }
 
 // tally is one line on what was done, as in "2 created, 1 pruned".
