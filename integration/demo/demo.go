@@ -89,10 +89,15 @@ func (w *world) playAll(all []scenario, began time.Time) (failed bool) {
 		out, err := s.play(w.life, w)
 		rows = append(rows, screen.Line{Failed: err != nil, Text: title, Took: out.took, Note: out.note})
 		failed = failed || err != nil
-		if w.life.Err() != nil {
+		switch {
+		case w.life.Err() != nil:
 			w.screen.Failure(context.Cause(w.life))
 			failed = true
-			break
+		case err != nil && i > 0:
+			w.mend(w.life)
+		}
+		if w.life.Err() != nil || err != nil && i == 0 {
+			break // the others play with what the first brings
 		}
 	}
 	if w.life.Err() == nil {
@@ -104,6 +109,23 @@ func (w *world) playAll(all []scenario, began time.Time) (failed bool) {
 	}
 	w.screen.Step(screen.Line{Failed: failed, Text: "altogether", Took: time.Since(began)})
 	return failed
+}
+
+// mend brings web back to what the next scenario begins with, where the one that
+// failed left something else.
+func (w *world) mend(ctx context.Context) {
+	now, err := os.ReadFile(filepath.Join(w.repo.Work, deploymentFile))
+	if err == nil && string(now) == deploymentOf(inGit) {
+		return
+	}
+	_, _ = w.step(ctx, "web: back to what it was", func(ctx context.Context) (outcome, error) {
+		p, err := w.write(ctx, "Begin anew", deploymentFile, deploymentOf(inGit))
+		if err != nil {
+			return outcome{}, err
+		}
+		c, err := w.awaitObject(ctx, p.from.changes, applications, home, "web", readyAt(p.sha))
+		return outcome{took: c.at.Sub(p.at)}, err
+	})
 }
 
 // showApplications prints what people see who ask Plumb.
@@ -147,6 +169,9 @@ func (w *world) step(ctx context.Context, text string, do func(context.Context) 
 	done := w.screen.Progress(text)
 	out, err := do(ctx)
 	done()
+	if err != nil {
+		out.took = 0 // what was waited for did not come
+	}
 	w.screen.Step(screen.Line{Failed: err != nil, Text: text, Took: out.took, Note: out.note})
 	if err != nil && w.life.Err() == nil { // else it is told once, for all
 		w.screen.Failure(err)

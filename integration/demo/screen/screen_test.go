@@ -2,6 +2,7 @@ package screen
 
 import (
 	"errors"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -26,6 +27,8 @@ func TestDurationHasThreeDigitsAndAUnit(t *testing.T) {
 		"1 min 00 s":  59950 * time.Millisecond,
 		"11 min 05 s": 11*time.Minute + 5*time.Second,
 		"-3.0 ms":     -3 * time.Millisecond,
+
+		"-153722867 min 16 s": math.MinInt64,
 	} {
 		if got := Duration(d); got != want {
 			t.Errorf("Duration(%v) = %q, want %q", d, got, want)
