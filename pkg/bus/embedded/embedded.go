@@ -12,8 +12,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -39,6 +42,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	running *server.Server // nil while stopped
+	lock    *os.File       // held while running
 }
 
 // ErrStopped is what connections get while the server is stopped.
@@ -69,21 +73,55 @@ func (s *Server) Restart() error {
 	if err != nil {
 		return fmt.Errorf("start NATS: %w", err)
 	}
-	running, err := server.NewServer(opts)
+	lock, err := lockDir(s.dir)
 	if err != nil {
 		return fmt.Errorf("start NATS: %w", err)
+	}
+	running, err := s.run(opts)
+	if err != nil {
+		return errors.Join(fmt.Errorf("start NATS in %s: %w", s.dir, err), lock.Close())
+	}
+	if addr, ok := running.Addr().(*net.TCPAddr); ok && s.o.Listen != "" {
+		s.o.Listen = addr.String()
+	}
+	s.running, s.lock = running, lock
+	return nil
+}
+
+// lockDir keeps other servers out of dir, which JetStream itself does not: two of
+// them would spoil what both store. The kernel ends the lock with the process.
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make directory %s: %w", dir, err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = errors.New("another server uses it; end that one or choose another directory")
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), lock.Close())
+	}
+	return lock, nil
+}
+
+// run returns a server that takes connections.
+func (s *Server) run(opts *server.Options) (*server.Server, error) {
+	running, err := server.NewServer(opts)
+	if err != nil {
+		return nil, err
 	}
 	running.SetLoggerV2(logger{s.o.Log}, s.o.Log.Enabled(context.Background(), slog.LevelDebug-4), false, false)
 	running.Start()
 	if !running.ReadyForConnections(s.o.Ready) || !running.JetStreamEnabled() {
 		running.Shutdown()
-		return fmt.Errorf("start NATS in %s: not ready after %s; its log says why", s.dir, s.o.Ready)
+		running.WaitForShutdown()
+		return nil, fmt.Errorf("not ready after %s; its log says why", s.o.Ready)
 	}
-	if addr, ok := running.Addr().(*net.TCPAddr); ok && s.o.Listen != "" {
-		s.o.Listen = addr.String()
-	}
-	s.running = running
-	return nil
+	return running, nil
 }
 
 func (s *Server) options() (*server.Options, error) {
@@ -125,7 +163,8 @@ func (s *Server) Stop() {
 	}
 	s.running.Shutdown()
 	s.running.WaitForShutdown()
-	s.running = nil
+	_ = s.lock.Close() // which ends the lock
+	s.running, s.lock = nil, nil
 }
 
 // InProcessConn connects to the server without a socket.

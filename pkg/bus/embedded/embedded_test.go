@@ -111,12 +111,15 @@ func TestWhatCannotStartSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = taken.Close() }()
+	used := t.TempDir()
+	start(t, used, embedded.Options{})
 	for name, c := range map[string]struct {
 		dir  string
 		o    embedded.Options
 		says string
 	}{
 		"a directory that cannot be made": {"/dev/null/x", embedded.Options{}, "/dev/null/x"},
+		"a directory in use":              {used, embedded.Options{}, "another server uses it"},
 		"an address that is none":         {t.TempDir(), embedded.Options{Listen: "nonsense"}, "missing port"},
 		"a port that is none":             {t.TempDir(), embedded.Options{Listen: "127.0.0.1:http!"}, "read port"},
 		"a port that is taken":            {t.TempDir(), embedded.Options{Listen: taken.Addr().String()}, "not ready"},
