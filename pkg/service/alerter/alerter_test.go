@@ -154,7 +154,7 @@ func TestKilledAfterSendingWhatHoldsIsTold(t *testing.T) {
 			alerttest.Hang(rw, r)
 		})
 		w.tell(c.sent)
-		<-taken
+		await(t, "the message", taken)
 		stop(true)
 		w.tell(c.then)
 	}
@@ -170,11 +170,11 @@ func TestAMessageOnItsWayAtTheEndIsToldOnce(t *testing.T) {
 	arrived, leave := make(chan struct{}), make(chan struct{})
 	ops.Then(func(http.ResponseWriter, *http.Request) { close(arrived); <-leave })
 	w.tell(fails("web", 1))
-	<-arrived
+	await(t, "the message", arrived)
 	ended := make(chan struct{})
 	go func() { stop(false); close(ended) }()
 	close(leave)
-	<-ended
+	await(t, "the end", ended)
 	if told := w.incident("web").GetTold()["ops"]; told != alert.Opened {
 		t.Errorf("recorded: %q", told)
 	}

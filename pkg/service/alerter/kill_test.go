@@ -104,11 +104,7 @@ func TestKilledAgainAndAgainNothingIsLostAndLittleDoubled(t *testing.T) {
 			alerttest.Hang(rw, r)
 		})
 		cmd := w.spawn(routed(ops))
-		select {
-		case <-arrived:
-		case <-time.After(patience):
-			t.Error("nothing was sent")
-		}
+		await(t, "a message", arrived)
 		kill(t, cmd)
 	}
 	cmd := w.spawn(routed(ops))

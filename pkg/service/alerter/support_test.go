@@ -40,6 +40,8 @@ type world struct {
 	ahead  atomic.Int64 // of the real clock
 	facts  int
 	beside jetstream.JetStream
+
+	user, service string // of connections; empty: may do everything
 }
 
 func newWorld(t *testing.T) *world {
@@ -63,10 +65,14 @@ func quiet(t *testing.T) *slog.Logger {
 
 func (w *world) connect() *bus.Bus {
 	w.t.Helper()
-	b, err := bus.Open(w.t.Context(), bus.Options{
-		InProcess: w.server, Cluster: "prod", Timeout: 3 * time.Second, Log: quiet(w.t),
+	o := bus.Options{
+		InProcess: w.server, Cluster: "prod", Service: w.service, Timeout: 3 * time.Second, Log: quiet(w.t),
 		Timing: bus.Timing{AckWait: 1200 * time.Millisecond, Heartbeat: 300 * time.Millisecond, Pull: time.Second, Retry: 20 * time.Millisecond},
-	})
+	}
+	if w.user != "" {
+		o.InProcess, o.URL = nil, strings.Replace(w.server.URL(), "//", "//"+w.user+":secret@", 1)
+	}
+	b, err := bus.Open(w.t.Context(), o)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -278,6 +284,15 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
+func (w *world) alertsSent() (n int) {
+	w.t.Helper()
+	count := func(event.Event) error { n++; return nil }
+	if err := w.bus.Replay(w.t.Context(), bus.Query{Subjects: []string{"plumb.events.alert.*"}}, count); err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
+
 // js is a client beside the bus, to look at what it does and to break it.
 func (w *world) js() jetstream.JetStream {
 	w.t.Helper()
@@ -318,6 +333,15 @@ func (w *world) redelivered() bool {
 		w.t.Fatal(err)
 	}
 	return c.CachedInfo().NumRedelivered > 0
+}
+
+func await(t *testing.T, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(patience):
+		t.Fatalf("timed out waiting for %s", what)
+	}
 }
 
 // recorder is a log whose lines go to a channel.
