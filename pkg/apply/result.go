@@ -72,7 +72,9 @@ type Result struct {
 }
 
 // Inventory returns the inventory after the run, from the one stored before it
-// (plan.Plan.Claim). What failed or was not begun stays as it was.
+// (plan.Plan.Claim). What failed or was not begun stays as it was. What is pruned
+// but held by a finalizer stays without Fields: nobody has to wait for its health
+// or to miss it when it goes.
 func (r Result) Inventory(claimed inventory.Inventory) inventory.Inventory {
 	var applied []inventory.Entry
 	var gone []object.ID
@@ -82,6 +84,11 @@ func (r Result) Inventory(claimed inventory.Inventory) inventory.Inventory {
 		case o.Err != nil || o.Skipped:
 		case a.Verb == plan.Forget || a.Verb == plan.Prune && o.Gone:
 			gone = append(gone, a.ID)
+		case a.Verb == plan.Prune:
+			if entry, owned := claimed.Get(a.ID); owned {
+				entry.Fields = ""
+				applied = append(applied, entry)
+			}
 		case a.Verb.Applies() && a.Owned() && o.Live != nil:
 			applied = append(applied, inventory.Entry{
 				ID: a.ID, Version: a.Version, UID: string(o.Live.GetUID()), Digest: a.Digest, Fields: cluster.FieldsHash(o.Live),

@@ -196,7 +196,7 @@ func (f *Finisher) settle(ctx context.Context, a *v1alpha1.Application, reports 
 func verdict(a *v1alpha1.Application, s health.Summary, err error) outcome {
 	o := outcome{
 		result: v1alpha1.ResultSucceeded, revision: a.Status.LastAttempt.Revision,
-		inputs: a.Status.Inputs, applied: true, health: s, finishing: true,
+		inputs: a.Status.Inputs, applied: true, health: s, finishing: true, note: s.Describe(),
 	}
 	switch {
 	case err != nil:
@@ -273,6 +273,9 @@ func newWaiter(owned inventory.Inventory, reports map[object.ID]health.Report) *
 	w := &waiter{rest: map[object.ID]health.Report{}, open: map[object.ID]string{}, seen: map[object.ID]bool{}}
 	var ids []object.ID
 	for _, e := range owned.Entries() {
+		if e.Fields == "" {
+			continue // pruned, and held by a finalizer: nothing waits for its health
+		}
 		if r, ok := reports[e.ID]; ok && r.Status == health.Healthy {
 			w.rest[e.ID] = r
 			continue
