@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -133,7 +134,7 @@ func drift(s *v1alpha1.ApplicationStatus, a *v1alpha1.Application, o outcome) {
 	case !o.applied || o.finishing:
 	case len(o.drifted) > 0:
 		set(s, a, v1alpha1.ConditionDrifted, metav1.ConditionTrue, fault.Succeeded,
-			bounded("spec.sync.drift is warn, so these are left as they are: "+strings.Join(o.drifted, ", ")))
+			bounded(fmt.Sprintf("spec.sync.drift is %s, so these are left as they are: %s", a.Spec.Sync.Drift, strings.Join(o.drifted, ", "))))
 	default:
 		set(s, a, v1alpha1.ConditionDrifted, metav1.ConditionFalse, fault.Succeeded, "")
 	}

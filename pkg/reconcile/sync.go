@@ -169,10 +169,17 @@ func (t *attempt) plan(ctx context.Context, a *v1alpha1.Application, s fetched, 
 	return p, err
 }
 
+// heals says whether what drifted is applied again: by the policy, whose default
+// is heal, or because a person asked for this attempt.
+func heals(a *v1alpha1.Application, reason string) bool {
+	policy := a.Spec.Sync.Drift
+	return policy == v1alpha1.DriftHeal || policy == "" || reason == event.ReasonManual
+}
+
 func (t *attempt) input(a *v1alpha1.Application, desired object.Set, owned inventory.Inventory) plan.Input {
 	return plan.Input{
 		Application: a, Desired: desired, Inventory: owned,
-		Heal: a.Spec.Sync.Drift != v1alpha1.DriftWarn || t.reason(a) == event.ReasonManual,
+		Heal: heals(a, t.reason(a)),
 		Exists: func(key app.Key) bool {
 			_, exists := t.r.catalog.Get(key)
 			return exists
