@@ -294,3 +294,45 @@ func TestVerdictOfAWait(t *testing.T) {
 		})
 	}
 }
+
+func TestHealsByPolicyOrWhenAsked(t *testing.T) {
+	cases := map[string]struct {
+		policy v1alpha1.DriftPolicy
+		reason string
+		want   bool
+	}{
+		"the default heals":             {reason: event.ReasonDrift, want: true},
+		"heal heals":                    {policy: v1alpha1.DriftHeal, reason: event.ReasonDrift, want: true},
+		"warn leaves drift":             {policy: v1alpha1.DriftWarn, reason: event.ReasonDrift},
+		"off leaves drift, too":         {policy: v1alpha1.DriftOff, reason: event.ReasonRetry},
+		"what a person asks for is all": {policy: v1alpha1.DriftOff, reason: event.ReasonManual, want: true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := &v1alpha1.Application{}
+			a.Spec.Sync.Drift = c.policy
+			if got := heals(a, c.reason); got != c.want {
+				t.Errorf("heals = %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestAManualApplicationThatChangedIsNotReady(t *testing.T) {
+	for generation, want := range map[int64]int{1: 1, 2: 2} {
+		a := &v1alpha1.Application{Status: v1alpha1.ApplicationStatus{ObservedGeneration: 1}}
+		a.Generation, a.Spec.Sync.Mode = generation, v1alpha1.ModeManual
+		why, held := heldBack(a, &eventsv1.SyncRequested{Reason: event.ReasonSpec})
+		if !held || len(why.conditions) != want {
+			t.Errorf("generation %d: %d conditions, want %d", generation, len(why.conditions), want)
+		}
+	}
+}
+
+func TestNobodyWaitsForWhatIsPruned(t *testing.T) {
+	going := inventory.Entry{ID: object.ID{Kind: "ConfigMap", Namespace: "team-a", Name: "old"}, Version: "v1", UID: "o", Digest: "d"}
+	w := newWaiter(owned.Record(going), nil)
+	if _, open := w.open[going.ID]; open || len(w.open) != 1 {
+		t.Errorf("waited for: %v", w.open)
+	}
+}

@@ -83,8 +83,10 @@ func (r *Reconciler) writeStatus(ctx context.Context, a, next *v1alpha1.Applicat
 // maxObjects keeps a fact far below the limit of an event.
 const maxObjects = 500
 
-// record leaves a Kubernetes Event where the result changed.
+// record leaves a Kubernetes Event and a line in the log.
 func (r *Reconciler) record(a *v1alpha1.Application, o outcome) {
+	r.log.Info("attempt ended", "application", a.Key().String(), "attempt", a.Status.LastAttempt.Number, "result", o.result,
+		"revision", short(o.revision), "trace", a.Status.LastAttempt.Trace)
 	switch o.result {
 	case v1alpha1.ResultFailed:
 		r.catalog.Record(a, corev1.EventTypeWarning, string(o.reason()), o.message())
@@ -178,9 +180,14 @@ func heldBack(a *v1alpha1.Application, request *eventsv1.SyncRequested) (held, b
 		}}, true
 	case a.Spec.Sync.Mode == v1alpha1.ModeManual && !asked(a, request):
 		const message = "spec.sync.mode is manual; ask with: plumb sync <namespace>/<name>"
-		return held{conditions: []metav1.Condition{
+		why := held{conditions: []metav1.Condition{
 			{Type: v1alpha1.ConditionSynced, Status: metav1.ConditionUnknown, Reason: suspended, Message: message},
-		}}, true
+		}}
+		if a.Status.ObservedGeneration != a.Generation { // Ready speaks of the current generation
+			why.conditions = append(why.conditions,
+				metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown, Reason: suspended, Message: message})
+		}
+		return why, true
 	}
 	return held{}, false
 }
