@@ -109,7 +109,7 @@ func TestBadCommandLinesAreToldFromFailures(t *testing.T) {
 		"an unknown command":      {[]string{"frob"}, 2, `unknown command "frob"`},
 		"an unknown flag":         {[]string{"get", "--frob"}, 2, "unknown flag: --frob"},
 		"an argument too many":    {[]string{"crds", "x"}, 2, `unknown command "x"`},
-		"no Application":          {[]string{"sync"}, 2, "accepts 1 arg(s)"},
+		"no Application":          {[]string{"sync"}, 2, "name one Application as <namespace>/<name>"},
 		"a name without place":    {[]string{"sync", "web"}, 2, "want <namespace>/<name>, or a name with --namespace"},
 		"two namespaces":          {[]string{"sync", "a/web", "-n", "b"}, 2, "a/web is not in namespace b"},
 		"no configuration":        {[]string{"up"}, 2, "name the configuration with --config"},

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
@@ -84,12 +88,40 @@ func readApplication(file string, stdin io.Reader) (*v1alpha1.Application, error
 	if err != nil {
 		return nil, fmt.Errorf("read Application: %w", err)
 	}
-	a := &v1alpha1.Application{}
-	if err := strict(raw, a); err != nil {
+	a, err := parseApplication(raw)
+	if err != nil {
 		return nil, fmt.Errorf("read Application: %s: %w", file, err)
 	}
-	if a.GroupVersionKind() != v1alpha1.GroupVersionKind || a.Name == "" {
-		return nil, fmt.Errorf("read Application: %s: want apiVersion %s/%s, kind Application and a metadata.name", file, v1alpha1.Group, v1alpha1.Version)
+	return a, nil
+}
+
+var (
+	errNoApplication = fmt.Errorf("want apiVersion %s/%s, kind Application and a metadata.name", v1alpha1.Group, v1alpha1.Version)
+	errDocuments     = errors.New("want one YAML document with one Application, and found more")
+)
+
+// parseApplication refuses other kinds, and fields that the API server would
+// refuse or drop, by their path.
+func parseApplication(raw []byte) (*v1alpha1.Application, error) {
+	raw, err := onlyDocument(raw)
+	if err != nil {
+		return nil, err
+	}
+	asJSON, err := yaml.YAMLToJSONStrict(raw)
+	if err != nil {
+		return nil, err
+	}
+	var says metav1.TypeMeta
+	if kjson.UnmarshalCaseSensitivePreserveInts(asJSON, &says) != nil || says.GroupVersionKind() != v1alpha1.GroupVersionKind {
+		return nil, errNoApplication
+	}
+	a := &v1alpha1.Application{}
+	unknown, err := kjson.UnmarshalStrict(asJSON, a)
+	if err := errors.Join(append([]error{err}, unknown...)...); err != nil {
+		return nil, err
+	}
+	if a.Name == "" {
+		return nil, errNoApplication
 	}
 	if a.Namespace == "" {
 		a.Namespace = "default"
@@ -97,14 +129,24 @@ func readApplication(file string, stdin io.Reader) (*v1alpha1.Application, error
 	return a, nil
 }
 
-// strict refuses fields that the API server would refuse or drop, by their path.
-func strict(raw []byte, into any) error {
-	asJSON, err := yaml.YAMLToJSONStrict(raw)
-	if err != nil {
-		return err
+// onlyDocument is the document of a file that has one; the YAML parser would pass
+// over any others in silence.
+func onlyDocument(raw []byte) ([]byte, error) {
+	var only []byte
+	for in := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(raw))); ; {
+		document, err := in.Read()
+		switch {
+		case errors.Is(err, io.EOF):
+			return only, nil
+		case err != nil:
+			return nil, err
+		case len(bytes.TrimSpace(document)) == 0:
+		case only != nil:
+			return nil, errDocuments
+		default:
+			only = document
+		}
 	}
-	unknown, err := kjson.UnmarshalStrict(asJSON, into)
-	return errors.Join(append([]error{err}, unknown...)...)
 }
 
 // treeOf opens the directory, or fetches the repository into one of its own.

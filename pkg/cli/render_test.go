@@ -110,6 +110,9 @@ func TestRenderNamesThePlaceOfWhatIsWrong(t *testing.T) {
 	for sentence, c := range map[string]struct{ application, files, want string }{
 		"an unknown field":       {strings.Replace(application, "path:", "paht:", 1), plain, `unknown field "spec.source.paht"`},
 		"another kind":           {"apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n", plain, "want apiVersion plumb.dev/v1alpha1, kind Application"},
+		"another kind with data": {"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {a: b}\n", plain, "want apiVersion plumb.dev/v1alpha1, kind Application"},
+		"no object":              {"just a text\n", plain, "want apiVersion plumb.dev/v1alpha1, kind Application"},
+		"a second document":      {application + "\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n", plain, "want one YAML document"},
 		"no name":                {"apiVersion: plumb.dev/v1alpha1\nkind: Application\n", plain, "want apiVersion plumb.dev/v1alpha1, kind Application and a metadata.name"},
 		"a path that is missing": {application, "-- x --\n", "apps/web"},
 		"broken YAML":            {application, "-- apps/web/x.yaml --\na: b\n\tc: d\n", "apps/web/x.yaml:2"},

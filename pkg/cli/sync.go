@@ -30,7 +30,7 @@ The exit code is 0 when it is, 1 when it failed or did not end in time.`,
 		Example: `  plumb sync team-a/web
   plumb sync team-a/web --cluster prod --timeout 15m
   plumb sync team-a/web --no-wait`,
-		Args: cobra.ExactArgs(1),
+		Args: oneApplication,
 		RunE: func(c *cobra.Command, args []string) error {
 			key, err := s.key(args[0])
 			if err != nil {
@@ -49,6 +49,13 @@ The exit code is 0 when it is, 1 when it failed or did not end in time.`,
 	c.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "how long to wait")
 	c.Flags().BoolVar(&noWait, "no-wait", false, "only ask")
 	return c
+}
+
+func oneApplication(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("name one Application as <namespace>/<name>, not %d", len(args))
+	}
+	return nil
 }
 
 // waiting follows one request to its end. Facts are shown as they come; what
