@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/plumb-gitops/plumb/integration/stack"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
@@ -169,6 +170,14 @@ func TestWrongCredentialsAreTold(t *testing.T) {
 	t.Cleanup(func() { s.Forget(a.Key()) })
 	s.Create(t, a)
 	got := s.Failed(t, a.Key(), "FetchFailed")
+	for _, want := range []string{repo.URL(), "spec.source.secretRef"} {
+		if message := stack.Condition(got, v1alpha1.ConditionReady).Message; !strings.Contains(message, want) {
+			t.Errorf("the message does not name %q: %s", want, message)
+		}
+	}
+	if there := versions(t, s, ns); len(there) != 0 {
+		t.Errorf("the cluster holds %v", there)
+	}
 	if status := fmt.Sprintf("%+v", got.Status); strings.Contains(status, "hunter-two-canary") || strings.Contains(s.Logs(), "hunter-two-canary") {
 		t.Error("the password stands in the status or in a log")
 	}
@@ -182,13 +191,15 @@ func TestWrongCredentialsAreTold(t *testing.T) {
 // namespace that somebody owns.
 func versions(t *testing.T, s *stack.Stack, ns string) map[string]string {
 	t.Helper()
-	list, err := s.Objects.Resource(stack.ConfigMaps).Namespace(ns).List(t.Context(), metav1.ListOptions{LabelSelector: v1alpha1.OwnerLabel})
-	if err != nil {
-		t.Fatal(err)
-	}
 	found := map[string]string{}
-	for _, u := range list.Items {
-		found[u.GetName()] = u.GetResourceVersion()
+	for _, kind := range []schema.GroupVersionResource{stack.ConfigMaps, stack.Services} {
+		list, err := s.Objects.Resource(kind).Namespace(ns).List(t.Context(), metav1.ListOptions{LabelSelector: v1alpha1.OwnerLabel})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range list.Items {
+			found[kind.Resource+"/"+u.GetName()] = u.GetResourceVersion()
+		}
 	}
 	return found
 }

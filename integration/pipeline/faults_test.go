@@ -63,14 +63,15 @@ func TestAllStreamsDeletedInTheMiddleOfARollout(t *testing.T) {
 		t.Cleanup(func() { s.Forget(a.Key()) })
 		keys = append(keys, a.Key())
 	}
+	old := map[app.Key]*v1alpha1.Application{}
 	for _, key := range keys {
-		s.Live(t, key, head(t, s, key))
+		old[key] = s.Live(t, key, head(t, s, key))
 	}
 	revision := s.Push(t, repo, changed)
 	s.Data(t, ns, "app00", map[string]string{"value": "two"})
 	deleteStreams(t, s)
 	for _, key := range keys {
-		s.Live(t, key, revision)
+		neverPruned(t, s, old[key], s.Live(t, key, revision))
 		if owned := s.Owned(t, key, ns); len(owned) != 1 || owned[key.Name]["value"] != "two" {
 			t.Errorf("%s owns %v", key, owned)
 		}

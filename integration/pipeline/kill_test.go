@@ -33,7 +33,7 @@ func killAt(t *testing.T, s *stack.Stack, point failpoint.Point) {
 
 	first := s.Start(t, stack.Options{})
 	s.Create(t, a)
-	s.Live(t, a.Key(), head(t, s, a.Key()))
+	old := s.Live(t, a.Key(), head(t, s, a.Key()))
 	first.Kill()
 
 	victim := s.Start(t, stack.Options{Failpoint: point, Action: "kill"})
@@ -52,6 +52,7 @@ func killAt(t *testing.T, s *stack.Stack, point failpoint.Point) {
 		t.Errorf("objects in the cluster (-want +got):\n%s", diff)
 	}
 	checkInventory(t, s, got)
+	neverPruned(t, s, old, got)
 	untouched(t, s, foreign)
 	remove(t, s, a.Key())
 }
@@ -151,6 +152,30 @@ func checkInventory(t *testing.T, s *stack.Stack, a *v1alpha1.Application) {
 	}
 	if u.Object["colour"] != "csecond" {
 		t.Errorf("the custom resource has colour %v", u.Object["colour"])
+	}
+}
+
+// neverPruned fails when an object that Git held all the time is another one now:
+// then it was deleted in between, and made again.
+func neverPruned(t *testing.T, s *stack.Stack, old, now *v1alpha1.Application) {
+	t.Helper()
+	uids := map[string]string{}
+	for _, e := range now.Status.Inventory.Entries {
+		uids[e.ID] = e.UID
+	}
+	for _, e := range old.Status.Inventory.Entries {
+		if uid, held := uids[e.ID]; held && uid != e.UID {
+			t.Errorf("%s was pruned in between, though Git holds it", e.ID)
+		}
+	}
+	list, err := s.Objects.Resource(stack.ConfigMaps).Namespace(now.Namespace).List(t.Context(), metav1.ListOptions{LabelSelector: v1alpha1.OwnerLabel + "=" + v1alpha1.OwnerHash(now.Key())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range list.Items {
+		if id := "/ConfigMap/" + u.GetNamespace() + "/" + u.GetName(); uids[id] != string(u.GetUID()) {
+			t.Errorf("the inventory holds another %s than the cluster", id)
+		}
 	}
 }
 

@@ -230,6 +230,13 @@ func TestAPushThatNobodyAnnouncedIsSwept(t *testing.T) {
 	if got.Status.LastAttempt.Reason != event.ReasonPush {
 		t.Errorf("the attempt's reason is %s", got.Status.LastAttempt.Reason)
 	}
+	pushes := s.PushEvents(t)
+	if len(pushes) != 1 {
+		t.Fatalf("the stream holds %d pushes, want the one that the scanner found", len(pushes))
+	}
+	if push := pushes[0].Data.(*eventsv1.GitPush); push.GetProvider() != "sweep" || push.GetAfter() != sha {
+		t.Errorf("the push is told as %v", push)
+	}
 }
 
 func TestPolicyHoldsBack(t *testing.T) {

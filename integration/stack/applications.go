@@ -23,6 +23,7 @@ var (
 	ConfigMaps  = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	Deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 	Pods        = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	Services    = schema.GroupVersionResource{Version: "v1", Resource: "services"}
 	Secrets     = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
 	Policies    = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicies"}
 	Namespaces  = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
