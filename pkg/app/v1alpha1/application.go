@@ -1,5 +1,5 @@
-// Package v1alpha1 is the Application API: its Go types, the generated CRD and
-// the scheme. It imports apimachinery only, and only AddToScheme can fail.
+// Package v1alpha1 is the Application API: its Go types and the generated CRD.
+// It imports apimachinery only, and nothing of it can fail.
 //
 // The markers are the API: types, defaults and rules of the CRD are generated
 // from them. Every field of the API has been here from the start, since one
