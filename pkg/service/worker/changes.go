@@ -159,7 +159,7 @@ func (c *changes) behind(ctx context.Context, a *v1alpha1.Application) (want, bo
 		return want{}, false
 	}
 	commit, known := c.heads.Newest(u, a.Spec.Source.Ref)
-	if !known || commit.SHA == last.Revision || last.StartedAt.After(commit.Began.Add(skew)) {
+	if !known || !outrun(last, commit) {
 		return want{}, false
 	}
 	tree, err := c.store.Tree(ctx, u, commit.SHA)
@@ -167,4 +167,10 @@ func (c *changes) behind(ctx context.Context, a *v1alpha1.Application) (want, bo
 		return want{}, false
 	}
 	return want{cause: fmt.Sprintf("behind/%d/%s", last.Number, commit.SHA), reason: event.ReasonPush, hint: commit.SHA}, true
+}
+
+// outrun says whether a commit may have come too late for an attempt. One that
+// failed before it had a commit knew none, and is repeated by its own request.
+func outrun(last *v1alpha1.LastAttempt, commit git.Commit) bool {
+	return last.Revision != "" && last.Revision != commit.SHA && !last.StartedAt.After(commit.Began.Add(skew))
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/git"
 )
 
 func TestWants(t *testing.T) {
@@ -79,6 +80,29 @@ func TestAbandoned(t *testing.T) {
 			}}}
 			if got := abandoned(a, now); got != c.want {
 				t.Errorf("abandoned = %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestOutrun(t *testing.T) {
+	fetched := time.Unix(1000, 0)
+	cases := map[string]struct {
+		revision string
+		after    time.Duration // of the attempt's start, since the fetch
+		want     bool
+	}{
+		"an attempt at an older commit":               {revision: "a", after: -time.Second, want: true},
+		"one that began within the skew of clocks":    {revision: "a", after: time.Second, want: true},
+		"one that began later saw a newer one itself": {revision: "a", after: 3 * time.Second},
+		"one at this commit":                          {revision: "b", after: -time.Second},
+		"one that failed before it had any":           {after: -time.Second},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			last := &v1alpha1.LastAttempt{Revision: c.revision, StartedAt: metav1.NewMicroTime(fetched.Add(c.after))}
+			if got := outrun(last, git.Commit{SHA: "b", Began: fetched}); got != c.want {
+				t.Errorf("outrun = %v, want %v", got, c.want)
 			}
 		})
 	}
