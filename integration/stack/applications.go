@@ -29,6 +29,12 @@ var (
 	Namespaces  = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
 )
 
+// ResourceOf is the resource of an object whose plural is regular, or a policy.
+func ResourceOf(u *unstructured.Unstructured) schema.GroupVersionResource {
+	plural, _ := meta.UnsafeGuessKindToResource(u.GroupVersionKind())
+	return plural
+}
+
 // Application returns an Application of a repo's path, for Create. It goes to
 // the namespace it is in.
 func Application(namespace, name string, repo *gitserver.Repo, path string) *v1alpha1.Application {

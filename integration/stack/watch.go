@@ -17,6 +17,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/bus"
 	"github.com/plumb-gitops/plumb/pkg/event"
+	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
 
 // TryAnnounce is Announce for a receiver that may refuse.
@@ -43,6 +44,25 @@ func (s *Stack) PushEvents(t testing.TB) (pushes []event.Event) {
 		return nil
 	}))
 	return pushes
+}
+
+// Routed waits for what the push of a commit meant for this stack's cluster.
+func (s *Stack) Routed(t testing.TB, sha string) *eventsv1.GitRouted {
+	t.Helper()
+	var found *eventsv1.GitRouted
+	s.Eventually(t, "the push of "+sha+" is routed", func() error {
+		err := s.Bus.Replay(t.Context(), bus.Query{Subjects: []string{"plumb.events.git.routed.>"}}, func(e event.Event) error {
+			if r, ok := e.Data.(*eventsv1.GitRouted); ok && r.GetTo() == sha {
+				found = r
+			}
+			return nil
+		})
+		if err == nil && found == nil {
+			err = fmt.Errorf("no such fact")
+		}
+		return err
+	})
+	return found
 }
 
 // Facts are the stored facts of a type about an Application, oldest first.
