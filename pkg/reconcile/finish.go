@@ -210,11 +210,11 @@ func verdict(a *v1alpha1.Application, s health.Summary, err error) outcome {
 }
 
 func unhealthy(reason fault.Reason, s health.Summary) error {
-	what := "is not healthy"
+	what := "not healthy"
 	if reason == fault.HealthTimeout {
-		what = "did not become healthy in time"
+		what = "not healthy in time"
 	}
-	return fault.Refuse(reason, fault.Place{}, "%s %s: %s", s.Object.Human(), what, s.Describe())
+	return fault.Refuse(reason, fault.Place{}, "%s: %s", what, s.Describe())
 }
 
 // conclude writes the end of a wait, unless somebody else did or a newer attempt
