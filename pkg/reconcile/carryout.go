@@ -23,13 +23,13 @@ func (t *attempt) carryOut(ctx context.Context, a *v1alpha1.Application, b begun
 	if !p.Settled() {
 		owned = p.Claim(owned)
 		var err error
-		if a, err = t.first(ctx, a, b, s.commit.SHA, owned); err != nil {
+		if a, err = t.first(ctx, a, b, s.commit, owned); err != nil {
 			return a, t.failed(ctx, err, s, inputs, owned), nil
 		}
 	}
 	result, err := t.apply(ctx, s, p)
 	o := outcome{
-		result: v1alpha1.ResultSucceeded, revision: s.commit.SHA, inputs: inputs,
+		result: v1alpha1.ResultSucceeded, revision: s.commit.SHA, fetched: s.commit.Began, inputs: inputs,
 		owned: result.Inventory(owned), outcomes: result.Outcomes, drifted: drifted(result),
 	}
 	t.tellDrift(ctx, a, b, s, result)

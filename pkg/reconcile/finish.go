@@ -198,6 +198,9 @@ func verdict(a *v1alpha1.Application, s health.Summary, err error) outcome {
 		result: v1alpha1.ResultSucceeded, revision: a.Status.LastAttempt.Revision,
 		inputs: a.Status.Inputs, applied: true, health: s, finishing: true, note: s.Describe(),
 	}
+	if fetched := a.Status.LastAttempt.FetchedAt; fetched != nil {
+		o.fetched = fetched.Time
+	}
 	switch {
 	case err != nil:
 		o.result, o.err = v1alpha1.ResultFailed, fault.As(fault.HealthFailed, err)

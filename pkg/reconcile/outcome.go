@@ -23,6 +23,7 @@ type outcome struct {
 	result   v1alpha1.Result
 	err      error // what failed; nil with succeeded and waiting
 	revision string
+	fetched  time.Time        // when the fetch began that found it
 	inputs   *v1alpha1.Inputs // what was read; nil when the attempt did not get so far
 	applied  bool             // every object of the render is in the cluster
 	owned    inventory.Inventory

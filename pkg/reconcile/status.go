@@ -10,6 +10,7 @@ import (
 
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/health"
 	"github.com/plumb-gitops/plumb/pkg/inventory"
 )
@@ -28,15 +29,15 @@ type begun struct {
 
 // starting is the first status write of an attempt: it takes the number, and
 // remembers all that the attempt may come to own.
-func (b begun) starting(a *v1alpha1.Application, revision string, owned inventory.Inventory) v1alpha1.ApplicationStatus {
+func (b begun) starting(a *v1alpha1.Application, commit git.Commit, owned inventory.Inventory) v1alpha1.ApplicationStatus {
 	s := *a.Status.DeepCopy()
-	count := failures(a, revision)
+	count := failures(a, commit.SHA)
 	s.LastAttempt = &v1alpha1.LastAttempt{
-		Number: b.number, Revision: revision, Reason: b.reason, Result: v1alpha1.ResultRunning,
-		StartedAt: metav1.NewMicroTime(b.startedAt), Trace: b.trace, Failures: count,
+		Number: b.number, Revision: commit.SHA, Reason: b.reason, Result: v1alpha1.ResultRunning,
+		StartedAt: metav1.NewMicroTime(b.startedAt), FetchedAt: moment(commit.Began), Trace: b.trace, Failures: count,
 	}
 	s.Inventory = owned.Status()
-	set(&s, a, v1alpha1.ConditionReady, metav1.ConditionUnknown, fault.Progressing, "applying "+short(revision))
+	set(&s, a, v1alpha1.ConditionReady, metav1.ConditionUnknown, fault.Progressing, "applying "+short(commit.SHA))
 	return s
 }
 
@@ -72,7 +73,7 @@ func (b begun) ended(a *v1alpha1.Application, o outcome, now time.Time) v1alpha1
 func (b begun) lastAttempt(a *v1alpha1.Application, o outcome, now time.Time) *v1alpha1.LastAttempt {
 	last := &v1alpha1.LastAttempt{
 		Number: b.number, Revision: o.revision, Reason: b.reason, Result: o.result, Message: o.message(),
-		StartedAt: metav1.NewMicroTime(b.startedAt), Trace: b.trace,
+		StartedAt: metav1.NewMicroTime(b.startedAt), FetchedAt: moment(o.fetched), Trace: b.trace,
 	}
 	switch o.result {
 	case v1alpha1.ResultWaiting:
@@ -179,6 +180,15 @@ func set(s *v1alpha1.ApplicationStatus, a *v1alpha1.Application, kind string, st
 	meta.SetStatusCondition(&s.Conditions, metav1.Condition{
 		Type: kind, Status: status, Reason: string(reason), Message: message, ObservedGeneration: a.Generation,
 	})
+}
+
+// moment is nil for what did not happen.
+func moment(t time.Time) *metav1.MicroTime {
+	if t.IsZero() {
+		return nil
+	}
+	m := metav1.NewMicroTime(t)
+	return &m
 }
 
 func short(revision string) string {

@@ -13,6 +13,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/health"
 	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/object"
@@ -183,7 +184,7 @@ func TestFailuresAreCountedPerRevisionAndGeneration(t *testing.T) {
 			o := outcome{result: v1alpha1.ResultFailed, revision: "r", err: errors.New("boom")}
 			// The first status write stands between two attempts, and must not lose count.
 			b := begun{number: 3, startedAt: noon}
-			a.Status = b.starting(a, "r", inventory.Inventory{})
+			a.Status = b.starting(a, git.Commit{SHA: "r"}, inventory.Inventory{})
 			if got := b.ended(a, o, noon).LastAttempt.Failures; got != c.want {
 				t.Errorf("failures = %d, want %d", got, c.want)
 			}

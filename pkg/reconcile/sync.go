@@ -68,7 +68,7 @@ func (t *attempt) failed(ctx context.Context, err error, s fetched, inputs *v1al
 		err = fault.Retry(fault.ReasonOf(err), "%w: %w", errTimeout, err)
 	}
 	o := failed(err)
-	o.revision, o.inputs, o.owned = s.commit.SHA, inputs, owned
+	o.revision, o.fetched, o.inputs, o.owned = s.commit.SHA, s.commit.Began, inputs, owned
 	return o
 }
 

@@ -238,13 +238,14 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := metav1.NewTime(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)).Rfc3339Copy()
+	fetched := metav1.NewMicroTime(at.Time)
 	a.Status = v1alpha1.ApplicationStatus{
 		ObservedGeneration: 1,
 		Conditions:         []metav1.Condition{{Type: "Ready", Status: "True", Reason: "Succeeded", Message: "m", LastTransitionTime: at, ObservedGeneration: 1}},
 		Revision:           "0123456789abcdef0123456789abcdef01234567",
 		Inputs:             &v1alpha1.Inputs{Digest: "d", Outside: []string{"base"}},
 		LastAttempt: &v1alpha1.LastAttempt{Number: 2, Revision: "r", Reason: "push", Result: v1alpha1.ResultWaiting, Message: "m",
-			StartedAt: metav1.NewMicroTime(at.Time), Duration: &metav1.Duration{Duration: 1500 * time.Microsecond}, Trace: "t",
+			StartedAt: metav1.NewMicroTime(at.Time), FetchedAt: &fetched, Duration: &metav1.Duration{Duration: 1500 * time.Microsecond}, Trace: "t",
 			Deadline: &at, Failures: 1, Inputs: &v1alpha1.Inputs{Digest: "e", Outside: []string{"x"}}},
 		Resources: &v1alpha1.Resources{Total: 4, Healthy: 1, Progressing: 2, Degraded: 1},
 		Inventory: &v1alpha1.Inventory{Entries: []v1alpha1.InventoryEntry{{ID: "/ConfigMap/a/b", Version: "v1", UID: "u", Digest: "d", Fields: "f"}}},

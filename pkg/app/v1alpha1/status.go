@@ -54,8 +54,10 @@ type LastAttempt struct {
 	Result    Result           `json:"result"`
 	Message   string           `json:"message,omitempty"`
 	StartedAt metav1.MicroTime `json:"startedAt"`
-	Duration  *metav1.Duration `json:"duration,omitempty"`
-	Trace     string           `json:"trace,omitempty"` // 32 hex digits
+	// FetchedAt is when the fetch began that found Revision.
+	FetchedAt *metav1.MicroTime `json:"fetchedAt,omitempty"`
+	Duration  *metav1.Duration  `json:"duration,omitempty"`
+	Trace     string            `json:"trace,omitempty"` // 32 hex digits
 	// Deadline ends the wait for health.
 	Deadline *metav1.Time `json:"deadline,omitempty"`
 	// Failures counts failed attempts in a row at this revision and generation.

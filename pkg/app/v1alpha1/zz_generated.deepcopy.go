@@ -545,6 +545,10 @@ func (in *KustomizeSource) DeepCopy() *KustomizeSource {
 func (in *LastAttempt) DeepCopyInto(out *LastAttempt) {
 	*out = *in
 	in.StartedAt.DeepCopyInto(&out.StartedAt)
+	if in.FetchedAt != nil {
+		in, out := &in.FetchedAt, &out.FetchedAt
+		*out = (*in).DeepCopy()
+	}
 	if in.Duration != nil {
 		in, out := &in.Duration, &out.Duration
 		*out = new(v1.Duration)

@@ -169,8 +169,13 @@ func (c *changes) behind(ctx context.Context, a *v1alpha1.Application) (want, bo
 	return want{cause: fmt.Sprintf("behind/%d/%s", last.Number, commit.SHA), reason: event.ReasonPush, hint: commit.SHA}, true
 }
 
-// outrun says whether a commit may have come too late for an attempt. One that
-// failed before it had a commit knew none, and is repeated by its own request.
+// outrun says whether a commit may have come too late for an attempt: its own
+// fetch began earlier, give or take the clocks. One that failed before it had a
+// commit knew none, and is repeated by its own request.
 func outrun(last *v1alpha1.LastAttempt, commit git.Commit) bool {
-	return last.Revision != "" && last.Revision != commit.SHA && !last.StartedAt.After(commit.Began.Add(skew))
+	looked := last.StartedAt
+	if last.FetchedAt != nil {
+		looked = *last.FetchedAt
+	}
+	return last.Revision != "" && last.Revision != commit.SHA && !looked.After(commit.Began.Add(skew))
 }

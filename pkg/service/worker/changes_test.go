@@ -90,17 +90,24 @@ func TestOutrun(t *testing.T) {
 	cases := map[string]struct {
 		revision string
 		after    time.Duration // of the attempt's start, since the fetch
+		fetched  time.Duration // of its own fetch; 0: unknown
 		want     bool
 	}{
 		"an attempt at an older commit":               {revision: "a", after: -time.Second, want: true},
 		"one that began within the skew of clocks":    {revision: "a", after: time.Second, want: true},
 		"one that began later saw a newer one itself": {revision: "a", after: 3 * time.Second},
+		"one that began later with an older fetch":    {revision: "a", after: time.Minute, fetched: -time.Minute, want: true},
+		"one whose fetch began later":                 {revision: "a", after: time.Minute, fetched: time.Minute},
 		"one at this commit":                          {revision: "b", after: -time.Second},
 		"one that failed before it had any":           {after: -time.Second},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			last := &v1alpha1.LastAttempt{Revision: c.revision, StartedAt: metav1.NewMicroTime(fetched.Add(c.after))}
+			if c.fetched != 0 {
+				m := metav1.NewMicroTime(fetched.Add(c.fetched))
+				last.FetchedAt = &m
+			}
 			if got := outrun(last, git.Commit{SHA: "b", Began: fetched}); got != c.want {
 				t.Errorf("outrun = %v, want %v", got, c.want)
 			}
