@@ -108,6 +108,16 @@ func (c *Catalog) Run(ctx context.Context) error {
 // Synced is closed once all Applications of the start are known.
 func (c *Catalog) Synced() <-chan struct{} { return c.synced }
 
+// Listed is nil once Synced is closed, for readiness.
+func (c *Catalog) Listed(context.Context) error {
+	select {
+	case <-c.Synced():
+		return nil
+	default:
+		return errors.New("the Applications of the cluster have not been listed yet")
+	}
+}
+
 // see keeps what a watch tells, without the part that only servers read.
 func (c *Catalog) see(e cluster.Event[v1alpha1.Application]) {
 	if e.Type == watch.Bookmark {

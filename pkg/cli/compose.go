@@ -61,7 +61,7 @@ func build(ctx context.Context, env service.Env) (built service.Built, err error
 	built.Close = append(built.Close, func() { _ = s.store.Close() })
 	built.Checks = []service.Check{
 		{Name: "nats", Ready: func(context.Context) error { return s.bus.Connected() }},
-		{Name: "catalog", Ready: s.listed},
+		{Name: "catalog", Ready: s.catalog.Listed},
 	}
 	built.Parts = []service.Part{{Name: "catalog", Run: s.catalog.Run}}
 	return built, s.services(env, &built)
@@ -136,15 +136,6 @@ func named(program string, parts []service.Part) []service.Part {
 		parts[i].Name = program + "/" + parts[i].Name
 	}
 	return parts
-}
-
-func (s shared) listed(context.Context) error {
-	select {
-	case <-s.catalog.Synced():
-		return nil
-	default:
-		return fmt.Errorf("the Applications of the cluster have not been listed yet")
-	}
 }
 
 // openBus connects, to a server in this process when none is configured. That

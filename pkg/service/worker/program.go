@@ -50,14 +50,7 @@ func build(ctx context.Context, env service.Env) (built service.Built, err error
 		service.Part{Name: "catalog", Run: applications.Run})
 	built.Checks = []service.Check{
 		{Name: "nats", Ready: func(context.Context) error { return b.Connected() }},
-		{Name: "catalog", Ready: func(context.Context) error {
-			select {
-			case <-applications.Synced():
-				return nil
-			default:
-				return fmt.Errorf("the Applications of the cluster have not been listed yet")
-			}
-		}},
+		{Name: "catalog", Ready: applications.Listed},
 	}
 	return built, nil
 }
