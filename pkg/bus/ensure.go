@@ -9,9 +9,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sethvargo/go-retry"
 
 	"github.com/plumb-gitops/plumb/pkg/fault"
 )
+
+// storeFailed is the server's JSStreamCreateErrF with "error creating store for
+// stream" (nats-server errors.json); jetstream has no name for it.
+const storeFailed jetstream.ErrorCode = 10049
 
 // Ensure creates the streams and buckets that are missing and compares those
 // that are there: another age, size or replica count is a warning, since
@@ -68,13 +73,29 @@ func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) err
 
 // createStream may lose a race against another process; then what that one made is compared.
 func (b *Bus) createStream(ctx context.Context, want jetstream.StreamConfig) (jetstream.Stream, error) {
-	stream, err := b.js.CreateStream(ctx, want)
+	stream, err := b.createStore(ctx, want)
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return b.js.Stream(ctx, want.Name)
 	}
 	if err == nil {
 		b.log.Info("created stream", "stream", want.Name)
 	}
+	return stream, err
+}
+
+// createStore asks for a stream until ctx ends when the server has no place for
+// it yet: while it still removes the files of a stream of the same name that was
+// deleted a moment ago, it refuses a new one.
+func (b *Bus) createStore(ctx context.Context, want jetstream.StreamConfig) (stream jetstream.Stream, err error) {
+	backoff := retry.WithMaxDuration(b.o.Timeout/2, retry.WithCappedDuration(200*time.Millisecond, retry.NewExponential(5*time.Millisecond)))
+	err = retry.Do(ctx, backoff, func(ctx context.Context) error {
+		stream, err = b.js.CreateStream(ctx, want)
+		var api jetstream.JetStreamError
+		if errors.As(err, &api) && api.APIError() != nil && api.APIError().ErrorCode == storeFailed {
+			return retry.RetryableError(err)
+		}
+		return err
+	})
 	return stream, err
 }
 

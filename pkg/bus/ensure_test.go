@@ -3,12 +3,15 @@ package bus_test
 import (
 	"bytes"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/plumb-gitops/plumb/pkg/bus"
@@ -163,6 +166,41 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// A server that still removes the files of a deleted stream cannot make a new
+// one yet; here a file stands in its way, which its first refusal clears.
+func TestAStreamIsMadeAsSoonAsTheServerHasAPlaceForIt(t *testing.T) {
+	dir := t.TempDir()
+	server, err := embedded.Start(dir, embedded.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	b := open(t, server)
+	nc, js := admin(t, server)
+	deleteStreams(t, js)
+	place := filepath.Join(dir, "jetstream", "$G", "streams", "PLUMB_EVENTS")
+	eventually(t, "the files of the old stream are gone and one of ours stands in the way", func() bool {
+		return os.MkdirAll(filepath.Dir(place), 0o700) == nil && os.WriteFile(place, nil, 0o600) == nil
+	})
+	asked := make(chan *nats.Msg, 1000)
+	if _, err := nc.ChanSubscribe("$JS.API.STREAM.CREATE.PLUMB_EVENTS", asked); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	published := make(chan error, 1)
+	go func() {
+		_, err := b.Publish(t.Context(), push("1", "a"), "")
+		published <- err
+	}()
+	receive(t, "the first request for the stream", asked)
+	receive(t, "another request for it", asked)
+	if err := receive(t, "the publish", published); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestOpenWithoutNATSGoesOnAndConnectsLater(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -133,27 +134,39 @@ func TestEverythingConfirmedSurvivesRestarts(t *testing.T) {
 	server := startServer(t, embedded.Options{})
 	b := open(t, server)
 	confirmed := map[string]bool{}
-	published := make(chan struct{})
+	var count atomic.Int64
+	stop, published := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(published)
-		for i := range 400 {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
 			id := fmt.Sprint(i)
 			if _, err := b.Publish(t.Context(), push(id, "a"), id); err == nil {
 				confirmed[id] = true
-			}
-			if b.Connected() != nil {
+				count.Add(1)
+			} else {
 				time.Sleep(time.Millisecond)
 			}
 		}
 	}()
+	grows := func() {
+		t.Helper()
+		before := count.Load()
+		eventually(t, "events are confirmed", func() bool { return count.Load() > before+10 })
+	}
 	for range 3 {
+		grows()
 		if err := server.Restart(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the bus is connected again", func() bool { return b.Connected() == nil })
 	}
+	grows()
+	close(stop)
 	<-published
-	eventually(t, "the bus is connected again", func() bool { return b.Connected() == nil })
 	stored := map[string]bool{}
 	err := b.Replay(t.Context(), bus.Query{}, func(e event.Event) error { stored[e.ID] = true; return nil })
 	if err != nil {
@@ -163,9 +176,6 @@ func TestEverythingConfirmedSurvivesRestarts(t *testing.T) {
 		if !stored[id] {
 			t.Errorf("event %s was confirmed and is not stored", id)
 		}
-	}
-	if len(confirmed) == 0 {
-		t.Error("nothing was confirmed")
 	}
 }
 
