@@ -52,6 +52,13 @@ type ApplicationSpec struct {
 	// Source names a tree in Git and how it is rendered.
 	Source Source `json:"source"`
 
+	// Sources are further trees, which Source refers to by their names.
+	//
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=8
+	Sources []NamedSource `json:"sources,omitempty"`
+
 	// Destination is where objects without a namespace go.
 	Destination Destination `json:"destination,omitempty"`
 
@@ -70,21 +77,18 @@ type ApplicationSpec struct {
 	//
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0",message="spec.dependsOn does not work yet; remove it"
 	DependsOn []Dependency `json:"dependsOn,omitempty"`
 
 	// Health judges objects of kinds that Plumb does not know.
 	//
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0",message="spec.health does not work yet; remove it"
 	Health []HealthRule `json:"health,omitempty"`
 
 	// Ignore names fields that Git does not own.
 	//
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0",message="spec.ignore does not work yet; remove it"
 	Ignore []IgnoreRule `json:"ignore,omitempty"`
 
 	// Images says which new images become commits.
@@ -94,8 +98,11 @@ type ApplicationSpec struct {
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0",message="spec.images does not work yet; remove it"
 	Images []ImagePolicy `json:"images,omitempty"`
 
-	// Suspend stops syncs until it is false again.
+	// Suspend stops syncs until it is false again, or until Suspension.Until.
 	Suspend bool `json:"suspend,omitempty"`
+
+	// Suspension tells who suspended the Application, why and until when.
+	Suspension *Suspension `json:"suspension,omitempty"`
 
 	// DeletionPolicy says what becomes of the objects when the Application is deleted.
 	//
@@ -146,30 +153,70 @@ type Dependency struct {
 	Namespace string `json:"namespace,omitempty"`
 }
 
-// HealthRule judges objects of a kind by CEL expressions.
+// Suspension tells who suspended an Application, why and until when.
+type Suspension struct {
+	// +kubebuilder:validation:MaxLength=253
+	By string `json:"by,omitempty"`
+	// +kubebuilder:validation:MaxLength=1024
+	Reason string `json:"reason,omitempty"`
+	// Until ends the suspension; empty: it lasts until suspend is false.
+	Until *metav1.Time `json:"until,omitempty"`
+}
+
+// HealthRule judges objects of a kind by CEL expressions over the variable object.
+// The first that is true in the order failed, inProgress, current decides.
 type HealthRule struct {
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
 	APIVersion string `json:"apiVersion"`
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
 	Kind string `json:"kind"`
 	// Current is true when the object is healthy.
+	// +kubebuilder:validation:MaxLength=4096
 	Current string `json:"current,omitempty"`
 	// InProgress is true while the object is on its way.
+	// +kubebuilder:validation:MaxLength=4096
 	InProgress string `json:"inProgress,omitempty"`
 	// Failed is true when the object will not become healthy by itself.
+	// +kubebuilder:validation:MaxLength=4096
 	Failed string `json:"failed,omitempty"`
 }
 
-// IgnoreRule names fields that Git does not own.
+// IgnoreRule names fields that Git does not own: they are no difference and no
+// drift, and a sync leaves them as they are in the cluster.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.paths) || has(self.expressions)",message="paths or expressions are required"
 type IgnoreRule struct {
+	// +kubebuilder:validation:MaxLength=253
 	Group string `json:"group,omitempty"`
+	// Kind; "*": all.
+	//
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
 	Kind string `json:"kind"`
 	// Name is a glob; empty: all.
+	//
+	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name,omitempty"`
+	// Namespace is a glob; empty: all.
+	//
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
 	// Paths are JSON pointers.
 	//
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
-	Paths []string `json:"paths"`
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=1024
+	// +kubebuilder:validation:items:Pattern=`^(/([^~/]|~[01])*)+$`
+	Paths []string `json:"paths,omitempty"`
+	// Expressions are CEL over the variable object; each gives a JSON pointer or a
+	// list of them.
+	//
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=4096
+	Expressions []string `json:"expressions,omitempty"`
 }

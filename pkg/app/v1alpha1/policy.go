@@ -24,6 +24,12 @@ type SyncPolicy struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^(([0-9]|[1-9][0-9]|100)%|0|[1-9][0-9]{0,8})$')",message="must be a share of 0% to 100%, or a count"
 	PruneLimit string `json:"pruneLimit,omitempty"`
 
+	// PrunePropagation is how what depends on a pruned object goes: background (the
+	// cluster deletes it afterwards), foreground (before) or orphan (it stays).
+	//
+	// +kubebuilder:default=background
+	PrunePropagation Propagation `json:"prunePropagation,omitempty"`
+
 	// Drift heal applies again what was changed in the cluster, warn only tells, off does not look.
 	//
 	// +kubebuilder:default=heal
@@ -55,8 +61,10 @@ type SyncPolicy struct {
 	//
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0",message="spec.sync.windows does not work yet; remove it"
 	Windows []Window `json:"windows,omitempty"`
+
+	// Checks hold a revision back until the Git host says that they are green.
+	Checks *RequiredChecks `json:"checks,omitempty"`
 
 	// OnFailure keep leaves a failed revision in place.
 	//
@@ -64,6 +72,32 @@ type SyncPolicy struct {
 	// +kubebuilder:validation:XValidation:rule="self != 'revert'",message="spec.sync.onFailure: revert does not work yet; remove it"
 	OnFailure FailurePolicy `json:"onFailure,omitempty"`
 }
+
+// RequiredChecks are commit statuses of the Git host that must be green.
+type RequiredChecks struct {
+	// Required are the names of commit statuses (contexts) or check runs.
+	//
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=255
+	Required []string `json:"required"`
+
+	// Provider is the kind of Git host; empty: by the host of the repository.
+	//
+	// +kubebuilder:validation:Enum=github;gitlab;gitea
+	Provider string `json:"provider,omitempty"`
+
+	// SecretRef names the Secret with the API token (key token, else bearerToken,
+	// else password); empty: that of the source.
+	SecretRef *LocalReference `json:"secretRef,omitempty"`
+}
+
+// Propagation is how what depends on a deleted object goes.
+//
+// +kubebuilder:validation:Enum=background;foreground;orphan
+type Propagation string
 
 // Mode says what starts a sync.
 //
@@ -84,6 +118,10 @@ type FailurePolicy string
 const (
 	ModeAuto   Mode = "auto"
 	ModeManual Mode = "manual"
+
+	PropagationBackground Propagation = "background"
+	PropagationForeground Propagation = "foreground"
+	PropagationOrphan     Propagation = "orphan"
 
 	DriftHeal DriftPolicy = "heal"
 	DriftWarn DriftPolicy = "warn"

@@ -23,6 +23,19 @@ type ApplicationStatus struct {
 	Requested string `json:"requested,omitempty"`
 	// Confirmed echoes the annotation plumb.dev/confirm-prune of the newest attempt.
 	Confirmed string `json:"confirmed,omitempty"`
+	// Waiting is a revision that is held back, by what and until when.
+	Waiting *Waiting `json:"waiting,omitempty"`
+}
+
+// Waiting is a revision that is held back.
+type Waiting struct {
+	Revision string `json:"revision,omitempty"`
+	// Reason is WindowClosed, DependencyNotReady, ChecksPending or Suspended.
+	Reason  string      `json:"reason"`
+	Message string      `json:"message,omitempty"`
+	Since   metav1.Time `json:"since"`
+	// Until is when it goes on at the latest; empty: when what it waits for happens.
+	Until *metav1.Time `json:"until,omitempty"`
 }
 
 // Inputs is all that the render read, listed or looked for in vain.
@@ -32,6 +45,18 @@ type Inputs struct {
 	// Outside are the paths outside the source path.
 	// +listType=atomic
 	Outside []string `json:"outside,omitempty"`
+	// Sources are the revisions of spec.sources, of a chart and its dependencies.
+	// +listType=atomic
+	Sources []SourceRevision `json:"sources,omitempty"`
+	// Objects are what was read of the cluster: <kind>/<name>@<resourceVersion>.
+	// +listType=atomic
+	Objects []string `json:"objects,omitempty"`
+}
+
+// SourceRevision is the commit or digest that was read of a further source.
+type SourceRevision struct {
+	Name     string `json:"name"`
+	Revision string `json:"revision"`
 }
 
 // Result is how an attempt ended, or that it has not ended yet.
@@ -65,6 +90,22 @@ type LastAttempt struct {
 	// Inputs is what a failed attempt read: another attempt is worth it only
 	// when they change.
 	Inputs *Inputs `json:"inputs,omitempty"`
+	// Run is the number of the attempt that began the hooks that this one goes on
+	// with, after a worker ended amid them; else its own.
+	Run int64 `json:"run,omitempty"`
+	// Objects are what became of each object that was not left as it was.
+	// +listType=atomic
+	Objects []ObjectResult `json:"objects,omitempty"`
+	// Omitted is how many objects did not fit.
+	Omitted int32 `json:"omitted,omitempty"`
+}
+
+// ObjectResult is what became of one object and why.
+type ObjectResult struct {
+	ID string `json:"id"` // <group>/<kind>/<namespace>/<name>
+	// Result is created, updated, adopted, replaced, pruned, kept, failed or skipped.
+	Result  string `json:"result"`
+	Message string `json:"message,omitempty"`
 }
 
 // Resources counts the owned objects by health.
@@ -90,6 +131,8 @@ type InventoryEntry struct {
 	Digest string `json:"digest,omitempty"`
 	// Fields is the hash of our own managedFields entry after that apply.
 	Fields string `json:"fields,omitempty"`
+	// Hook is the phase of an object that is a hook; its health does not count.
+	Hook string `json:"hook,omitempty"`
 }
 
 // HistoryEntry is one applied revision.
