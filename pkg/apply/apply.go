@@ -14,7 +14,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/failpoint"
@@ -30,7 +29,7 @@ const defaultParallel = 16
 type Client interface {
 	Get(ctx context.Context, id object.ID, version string) (*unstructured.Unstructured, error)
 	Apply(ctx context.Context, o object.Object, options cluster.ApplyOptions) (*unstructured.Unstructured, error)
-	Delete(ctx context.Context, id object.ID, version string, uid types.UID, resourceVersion string) error
+	Delete(ctx context.Context, id object.ID, version string, options cluster.DeleteOptions) error
 }
 
 // Options are the tunables of Run.

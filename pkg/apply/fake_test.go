@@ -89,7 +89,7 @@ func (m *memory) Apply(_ context.Context, o object.Object, options cluster.Apply
 	return m.store(u), nil
 }
 
-func (m *memory) Delete(_ context.Context, id object.ID, _ string, uid types.UID, version string) error {
+func (m *memory) Delete(_ context.Context, id object.ID, _ string, options cluster.DeleteOptions) error {
 	if err := m.enter("delete", id); err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (m *memory) Delete(_ context.Context, id object.ID, _ string, uid types.UID
 	switch {
 	case live == nil:
 		return nil
-	case live.GetUID() != uid || live.GetResourceVersion() != version:
+	case live.GetUID() != options.UID || live.GetResourceVersion() != options.ResourceVersion:
 		return fault.Retry("", "delete %s: %w", id.Human(), cluster.ErrChanged)
 	case len(live.GetFinalizers()) > 0:
 		now := metav1.Now()

@@ -67,7 +67,7 @@ func (r *run) delete(a plan.Action) Outcome {
 		if err = failpoint.Hit(failpoint.PruneObject); err != nil {
 			break
 		}
-		err = r.client.Delete(r.ctx, a.ID, a.Version, types.UID(a.UID), a.ResourceVersion)
+		err = r.client.Delete(r.ctx, a.ID, a.Version, cluster.DeleteOptions{UID: types.UID(a.UID), ResourceVersion: a.ResourceVersion})
 		if err == nil {
 			return r.deleted(a)
 		}

@@ -150,7 +150,7 @@ func TestCatalogFollowsTheCluster(t *testing.T) {
 	}
 
 	kubetest.Start(t).Restart(t)
-	if err := client.Delete(t.Context(), object.ID{Group: "plumb.dev", Kind: "Application", Namespace: namespace, Name: "web"}, "v1alpha1", "", ""); err != nil {
+	if err := client.Delete(t.Context(), object.ID{Group: "plumb.dev", Kind: "Application", Namespace: namespace, Name: "web"}, "v1alpha1", cluster.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	subscriber.await(t, "- > web@/", "web@/ > web@main/", "web@main/ > web@main/abc", "web@main/abc > -")
@@ -224,7 +224,7 @@ func TestWritesThatLoseARace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := client.Delete(t.Context(), object.ID{Group: "plumb.dev", Kind: "Application", Namespace: namespace, Name: "web"}, "v1alpha1", "", ""); err != nil {
+		if err := client.Delete(t.Context(), object.ID{Group: "plumb.dev", Kind: "Application", Namespace: namespace, Name: "web"}, "v1alpha1", cluster.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		going := read()

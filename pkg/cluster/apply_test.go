@@ -278,47 +278,6 @@ func TestGetWithoutNamespaceIsNotAbsence(t *testing.T) {
 	}
 }
 
-func TestDelete(t *testing.T) {
-	kube := kubetest.Start(t)
-	c, _ := own(t)
-	namespace := kube.Namespace(t)
-	id := object.ID{Kind: "ConfigMap", Namespace: namespace, Name: "settings"}
-	make := func(t *testing.T) *unstructured.Unstructured {
-		return apply(t, c, in(namespace, manifests(t, configMap)[0]))
-	}
-	t.Run("another uid", func(t *testing.T) {
-		make(t)
-		if err := c.Delete(t.Context(), id, "v1", "00000000-0000-0000-0000-000000000000", ""); !errors.Is(err, cluster.ErrChanged) {
-			t.Errorf("got %v", err)
-		}
-	})
-	t.Run("another resourceVersion", func(t *testing.T) {
-		live := make(t)
-		if err := c.Delete(t.Context(), id, "v1", live.GetUID(), "1"); !errors.Is(err, cluster.ErrChanged) {
-			t.Errorf("got %v", err)
-		}
-	})
-	t.Run("as it was read", func(t *testing.T) {
-		live := make(t)
-		if err := c.Delete(t.Context(), id, "v1", live.GetUID(), live.GetResourceVersion()); err != nil {
-			t.Error(err)
-		}
-		if live, err := c.Get(t.Context(), id, "v1"); live != nil || err != nil {
-			t.Errorf("after the delete: %v, %v", live, err)
-		}
-	})
-	t.Run("absent", func(t *testing.T) {
-		if err := c.Delete(t.Context(), id, "v1", "x", "1"); err != nil {
-			t.Error(err)
-		}
-	})
-	t.Run("of a kind that is gone", func(t *testing.T) {
-		if err := c.Delete(t.Context(), object.ID{Group: "example.com", Kind: "Widget", Name: "a"}, "v1", "x", "1"); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 func TestList(t *testing.T) {
 	kube := kubetest.Start(t)
 	g := through(t)

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -13,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/rest"
 
@@ -59,41 +57,6 @@ func (c *Client) GetInto(ctx context.Context, id object.ID, version string, into
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// Delete deletes the object only while it has this uid and resourceVersion
-// (each may be empty), in the background. Absent: nil. Changed: ErrChanged.
-func (c *Client) Delete(ctx context.Context, id object.ID, version string, uid types.UID, resourceVersion string) error {
-	options := metav1.DeleteOptions{
-		TypeMeta:          metav1.TypeMeta{APIVersion: "v1", Kind: "DeleteOptions"},
-		PropagationPolicy: new(metav1.DeletePropagationBackground),
-		Preconditions:     preconditions(uid, resourceVersion),
-	}
-	body, err := json.Marshal(options)
-	if err != nil {
-		return fmt.Errorf("encode delete of %s: %w", id.Human(), err)
-	}
-	err = c.onKind(ctx, id, version, func(k kind) error {
-		return c.do(ctx, action{"delete", id, c.identity}, c.verb("DELETE").AbsPath(k.path(id.Namespace), id.Name).Body(body), nil)
-	})
-	if _, absent := hasStatus(err, http.StatusNotFound); absent || isUnknownKind(err) {
-		return nil
-	}
-	if _, changed := hasStatus(err, http.StatusConflict); changed {
-		return fault.Retry("", "delete %s: %w", id.Human(), ErrChanged)
-	}
-	return err
-}
-
-func preconditions(uid types.UID, resourceVersion string) *metav1.Preconditions {
-	p := &metav1.Preconditions{}
-	if uid != "" {
-		p.UID = &uid
-	}
-	if resourceVersion != "" {
-		p.ResourceVersion = &resourceVersion
-	}
-	return p
 }
 
 // List reads all objects of a kind, of all namespaces when namespace is empty.

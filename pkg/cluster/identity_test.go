@@ -83,7 +83,7 @@ func TestIdentity(t *testing.T) {
 			return err
 		},
 		"to delete": func() error {
-			return deployer.Delete(t.Context(), object.ID{Kind: "Service", Namespace: namespace, Name: "a"}, "v1", "", "")
+			return deployer.Delete(t.Context(), object.ID{Kind: "Service", Namespace: namespace, Name: "a"}, "v1", cluster.DeleteOptions{})
 		},
 		"to watch": func() error {
 			return deployer.Watch(t.Context(), cluster.Selection{GroupVersionKind: configMaps}, func(cluster.WatchEvent) {})

@@ -210,7 +210,7 @@ func TestUsableTellsOfTakenNames(t *testing.T) {
 	if class, _ := fault.ClassOf(err); err == nil || class != fault.Permanent || !strings.Contains(err.Error(), "its names are taken") {
 		t.Errorf("got %v", err)
 	}
-	if err := c.Delete(t.Context(), manifests(t, thief)[0].ID(), "v1", "", ""); err != nil {
+	if err := c.Delete(t.Context(), manifests(t, thief)[0].ID(), "v1", cluster.DeleteOptions{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -227,7 +227,7 @@ func TestKindsComeAndGo(t *testing.T) {
 	o := in(namespace, manifests(t, `{apiVersion: gone.example.com/v1, kind: Gadget, metadata: {name: a}, spec: {size: 1}}`)[0])
 	apply(t, c, o)
 	definition := manifests(t, crd)[0].ID()
-	if err := c.Delete(t.Context(), definition, "v1", "", ""); err != nil {
+	if err := c.Delete(t.Context(), definition, "v1", cluster.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	err := c.Until(t.Context(), []object.ID{definition}, func(_ object.ID, u *unstructured.Unstructured) (bool, error) { return u == nil, nil })
