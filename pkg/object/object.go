@@ -60,6 +60,8 @@ type Object struct {
 	File string // path in the source tree; empty when a renderer cannot say
 	Line int    // from 1; 0 when a renderer cannot say
 	u    *unstructured.Unstructured
+	// standing is what the digest is of, where u holds something drawn at random.
+	standing *unstructured.Unstructured
 }
 
 // New takes u over; the caller no longer changes it.
@@ -89,17 +91,34 @@ func (o Object) Unstructured() *unstructured.Unstructured { return o.u.DeepCopy(
 
 // With returns a changed deep copy; the receiver stays as it is.
 func (o Object) With(change func(*unstructured.Unstructured)) Object {
-	u := o.u.DeepCopy()
-	change(u)
-	return Object{File: o.File, Line: o.Line, u: u}
+	o.u = o.u.DeepCopy()
+	change(o.u)
+	if o.standing != nil {
+		o.standing = o.standing.DeepCopy()
+		change(o.standing)
+	}
+	return o
+}
+
+// Standing returns the object with a digest of content instead of its own: that of
+// a render in which nothing is drawn at random, so that a new draw is no change. It
+// takes content over.
+func (o Object) Standing(content map[string]any) Object {
+	o.standing = &unstructured.Unstructured{Object: content}
+	return o
 }
 
 // JSON returns the canonical form: sorted keys, no blanks.
 func (o Object) JSON() ([]byte, error) { return json.Marshal(o.u.Object) }
 
-// Digest is SHA-256 in hex over the canonical JSON.
+// Digest is SHA-256 in hex over the canonical JSON, of the standing content if there
+// is one.
 func (o Object) Digest() (string, error) {
-	b, err := o.JSON()
+	u := o.u
+	if o.standing != nil {
+		u = o.standing
+	}
+	b, err := json.Marshal(u.Object)
 	if err != nil {
 		return "", fmt.Errorf("encode %s: %w", o.ID().Human(), err)
 	}
