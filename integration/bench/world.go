@@ -59,7 +59,12 @@ func (w *world) installCRD(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.EnsureCRD(ctx, v1alpha1.CRD())
+	for _, crd := range v1alpha1.CRDs() {
+		if err := c.EnsureCRD(ctx, crd); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *world) namespace(ctx context.Context, name string) error {

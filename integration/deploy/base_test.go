@@ -141,8 +141,10 @@ func modest(t *testing.T, pod corev1.Pod) {
 }
 
 func TestTheDeployedCRDIsTheGeneratedOne(t *testing.T) {
-	if diff := cmp.Diff(strings.TrimSpace(string(v1alpha1.CRD())), read(t, root, "deploy/kubernetes/base/crd.yaml")); diff != "" {
-		t.Errorf("copy pkg/app/v1alpha1/crd.yaml to deploy/kubernetes/base (-generated +deployed):\n%s", diff)
+	for file, generated := range map[string][]byte{"crd.yaml": v1alpha1.CRD(), "applicationset-crd.yaml": v1alpha1.SetCRD()} {
+		if diff := cmp.Diff(strings.TrimSpace(string(generated)), read(t, root, "deploy/kubernetes/base/"+file)); diff != "" {
+			t.Errorf("copy pkg/app/v1alpha1/%s to deploy/kubernetes/base (-generated +deployed):\n%s", file, diff)
+		}
 	}
 }
 

@@ -25,6 +25,9 @@ func TestRights(t *testing.T) {
 	}{
 		"the worker watches Applications everywhere": {right{"plumb-worker", "watch", "plumb.dev", "applications", ""}, true},
 		"it writes their status":                     {right{"plumb-worker", "update", "plumb.dev", "applications/status", other}, true},
+		"it writes the status of sets":               {right{"plumb-worker", "update", "plumb.dev", "applicationsets/status", other}, true},
+		"it patches sets":                            {right{"plumb-worker", "patch", "plumb.dev", "applicationsets", other}, true},
+		"it creates no sets":                         {right{"plumb-worker", "create", "plumb.dev", "applicationsets", joined}, false},
 		"it creates none":                            {right{"plumb-worker", "create", "plumb.dev", "applications", joined}, false},
 		"it deletes none":                            {right{"plumb-worker", "delete", "plumb.dev", "applications", joined}, false},
 		"it tells of them":                           {right{"plumb-worker", "create", "events.k8s.io", "events", other}, true},
@@ -42,6 +45,7 @@ func TestRights(t *testing.T) {
 		"it reads no other CRD":                      {right{"plumb-worker", "get", "apiextensions.k8s.io", "customresourcedefinitions", ""}, false},
 
 		"the scanner watches Applications":   {right{"plumb-drift-scanner", "watch", "plumb.dev", "applications", ""}, true},
+		"it watches ApplicationSets":         {right{"plumb-drift-scanner", "watch", "plumb.dev", "applicationsets", ""}, true},
 		"it watches what they own":           {right{"plumb-drift-scanner", "watch", "apps", "deployments", ""}, true},
 		"also what view leaves out":          {right{"plumb-drift-scanner", "watch", "rbac.authorization.k8s.io", "clusterroles", ""}, true},
 		"but no Secrets":                     {right{"plumb-drift-scanner", "watch", "", "secrets", ""}, false},

@@ -117,7 +117,9 @@ func (s *Stack) installCRD(t testing.TB) {
 	t.Helper()
 	c, err := cluster.Open(cluster.Options{Kubeconfig: s.Kube.Kubeconfig(), UserAgent: "test", Log: s.log})
 	must(t, err)
-	must(t, c.EnsureCRD(t.Context(), v1alpha1.CRD()))
+	for _, crd := range v1alpha1.CRDs() {
+		must(t, c.EnsureCRD(t.Context(), crd))
+	}
 }
 
 // Config is the configuration of this stack's workers.

@@ -110,14 +110,18 @@ func usageOfArgs(c *cobra.Command) {
 func newCRDs() *cobra.Command {
 	return &cobra.Command{
 		Use:   "crds",
-		Short: "Print the CustomResourceDefinition of Application",
-		Long: `Print the CustomResourceDefinition of Application as YAML. "plumb up" installs
-and upgrades it by itself.`,
+		Short: "Print the CustomResourceDefinitions of Application and ApplicationSet",
+		Long: `Print the CustomResourceDefinitions of Application and ApplicationSet as YAML.
+"plumb up" installs and upgrades them by itself.`,
 		Example: "  plumb crds | kubectl apply --server-side -f -",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := c.OutOrStdout().Write(v1alpha1.CRD())
-			return err
+			for _, crd := range v1alpha1.CRDs() {
+				if _, err := c.OutOrStdout().Write(crd); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
 }

@@ -139,7 +139,7 @@ func TestEveryCommandHasAnExample(t *testing.T) {
 }
 
 func TestCRDsPrintsTheCRD(t *testing.T) {
-	if code, out, _ := plumb(t, nil, "", "crds"); code != 0 || out != string(v1alpha1.CRD()) {
+	if code, out, _ := plumb(t, nil, "", "crds"); code != 0 || out != string(v1alpha1.CRD())+string(v1alpha1.SetCRD()) {
 		t.Errorf("exit code %d:\n%.200s", code, out)
 	}
 }

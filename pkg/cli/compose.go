@@ -168,8 +168,10 @@ const installLimit = 30 * time.Second
 func install(ctx context.Context, c *cluster.Cluster) error {
 	ctx, cancel := context.WithTimeout(ctx, installLimit)
 	defer cancel()
-	if err := c.EnsureCRD(ctx, v1alpha1.CRD()); err != nil {
-		return fmt.Errorf("install the CRD: %w", err)
+	for _, crd := range v1alpha1.CRDs() {
+		if err := c.EnsureCRD(ctx, crd); err != nil {
+			return fmt.Errorf("install the CRD: %w", err)
+		}
 	}
 	return nil
 }

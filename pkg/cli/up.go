@@ -14,9 +14,9 @@ func newUp(env Env) *cobra.Command {
 		Use:   "up --config FILE",
 		Short: "Run all of Plumb in this process",
 		Long: `Run receiver, worker, drift-scanner, alerter and dashboard in one process, with a
-NATS server inside when nats.url is empty. The CustomResourceDefinition of
-Application is installed, or upgraded, first. The token for get, sync and events
-is in the file "token" of nats.dataDir.
+NATS server inside when nats.url is empty. The CustomResourceDefinitions of Application
+and ApplicationSet are installed, or upgraded, first. The token for get, sync and
+events is in the file "token" of nats.dataDir.
 
 It ends on SIGINT and SIGTERM; a second one ends it at once.`,
 		Example: `  plumb up --config plumb.yaml

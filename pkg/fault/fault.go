@@ -47,6 +47,7 @@ const (
 	Suspended          Reason = "Suspended"
 	OwnershipConflict  Reason = "OwnershipConflict"
 	AccountMissing     Reason = "AccountMissing"
+	GenerateFailed     Reason = "GenerateFailed" // of an ApplicationSet
 )
 
 // Place is where bad input stands. Empty parts are left out.

@@ -31,8 +31,10 @@ func install(t *testing.T) (*cluster.Client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.EnsureCRD(t.Context(), v1alpha1.CRD()); err != nil {
-		t.Fatalf("the API server refuses the CRD: %v", err)
+	for _, crd := range v1alpha1.CRDs() {
+		if err := c.EnsureCRD(t.Context(), crd); err != nil {
+			t.Fatalf("the API server refuses the CRD: %v", err)
+		}
 	}
 	return c.As(cluster.Identity{}), kube.Namespace(t)
 }

@@ -17,6 +17,7 @@ func TestGenerated(t *testing.T) {
 	for checkedIn, fresh := range map[string]string{
 		"zz_generated.deepcopy.go": "zz_generated.deepcopy.go",
 		"crd.yaml":                 "plumb.dev_applications.yaml",
+		"applicationset-crd.yaml":  "plumb.dev_applicationsets.yaml",
 	} {
 		if diff := cmp.Diff(read(t, checkedIn), read(t, filepath.Join(dir, fresh))); diff != "" {
 			t.Errorf("%s is not what its markers say, run go generate ./pkg/app/v1alpha1 (-have +want):\n%s", checkedIn, diff)

@@ -21,6 +21,22 @@ var (
 	GroupVersionResource = schema.GroupVersionResource{Group: Group, Version: Version, Resource: "applications"}
 )
 
+// SetKind and SetResource are those of ApplicationSet.
+var (
+	SetKind     = schema.GroupVersionKind{Group: Group, Version: Version, Kind: "ApplicationSet"}
+	SetResource = schema.GroupVersionResource{Group: Group, Version: Version, Resource: "applicationsets"}
+)
+
+// Names on ApplicationSets and on the Applications that they generate.
+const (
+	// SetFieldManager is the manager of what a set says of its Applications.
+	SetFieldManager = "plumb-applicationset"
+	// SetFinalizer keeps a deleted set until its Applications are let go.
+	SetFinalizer = "plumb.dev/applicationset"
+	// SetDigestAnnotation holds the digest of what the set last applied.
+	SetDigestAnnotation = "plumb.dev/applicationset-digest"
+)
+
 // Names on objects in the cluster.
 const (
 	// FieldManager is the manager of every server-side apply.
@@ -47,6 +63,9 @@ const (
 	ConditionDrifted   = "Drifted"
 	ConditionSuspended = "Suspended"
 )
+
+// Key returns the set's name within its cluster.
+func (s *ApplicationSet) Key() app.Key { return app.Key{Namespace: s.Namespace, Name: s.Name} }
 
 // Key returns the Application's name within its cluster.
 func (a *Application) Key() app.Key { return app.Key{Namespace: a.Namespace, Name: a.Name} }
