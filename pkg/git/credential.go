@@ -14,7 +14,14 @@ type Credential struct {
 	secret *secret // a pointer, since fmt looks through unexported values
 }
 
-type secret struct{ username, password, bearer string }
+// secret is one kind of credential: user name and password, a token, a key for
+// ssh, or a GitHub App, which is changed for a token before anything is sent.
+type secret struct {
+	username, password, bearer string
+	key                        *sshKey
+	app                        *App
+	minted                     bool // the password is a token that a GitHub App got
+}
 
 // Basic is a user name and a password or token. Line ends around either, which
 // creep into Secrets made from files, are cut off. Two empty ones are no credential.
@@ -39,6 +46,12 @@ func (c Credential) String() string {
 	switch {
 	case c.secret == nil:
 		return "no credential"
+	case c.secret.key != nil:
+		return "SSH key"
+	case c.secret.app != nil:
+		return "GitHub App"
+	case c.secret.minted:
+		return "token of the GitHub App"
 	case c.secret.bearer != "":
 		return "bearer token"
 	default:
@@ -52,7 +65,23 @@ func (c Credential) GoString() string { return c.String() }
 // MarshalText is String, so that no encoder writes the secret.
 func (c Credential) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// auth is the credential as go-git wants it; nil when there is none.
+// sshKey is nil unless the credential is one for ssh.
+func (c Credential) sshKey() *sshKey {
+	if c.secret == nil {
+		return nil
+	}
+	return c.secret.key
+}
+
+// app is nil unless the credential is a GitHub App.
+func (c Credential) app() *App {
+	if c.secret == nil {
+		return nil
+	}
+	return c.secret.app
+}
+
+// auth is the credential as go-git wants it for http; nil when there is none.
 func (c Credential) auth() http.AuthMethod {
 	switch {
 	case c.secret == nil:
@@ -69,7 +98,14 @@ func (c Credential) key() string {
 	if c.secret == nil {
 		return ""
 	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{c.secret.username, c.secret.password, c.secret.bearer}, "\x00")))
+	parts := []string{c.secret.username, c.secret.password, c.secret.bearer}
+	if k := c.secret.key; k != nil {
+		parts = append(parts, "ssh", k.user, string(k.private), string(k.passphrase), k.hosts.text)
+	}
+	if a := c.secret.app; a != nil {
+		parts = append(parts, "app", a.ID, a.InstallationID, string(a.PrivateKey), a.API.String())
+	}
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return string(sum[:])
 }
 

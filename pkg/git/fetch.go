@@ -88,14 +88,11 @@ func (s *Store) fetch(ctx context.Context, q Query, mark uint64) (Commit, error)
 	ctx, cancel := context.WithTimeoutCause(ctx, s.o.Timeout, fmt.Errorf("it took longer than %s", s.o.Timeout))
 	defer cancel()
 	c := Commit{Began: s.o.Now(), Sequence: mark}
-	from, err := connect(s.client, q.URL, q.Credential)
+	from, l, err := s.door.converse(ctx, q.URL, q.Credential)
 	if err != nil {
 		return Commit{}, err
 	}
-	l, err := from.list(ctx)
-	if err != nil {
-		return Commit{}, err
-	}
+	defer from.close()
 	t, err := l.choose(q.Ref)
 	if err != nil {
 		return Commit{}, fmt.Errorf("fetch %s: %w", q.URL, err)
@@ -114,13 +111,10 @@ func (s *Store) fetch(ctx context.Context, q Query, mark uint64) (Commit, error)
 func (s *Store) Refs(ctx context.Context, u URL, cred Credential) (map[string]string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.o.Timeout, fmt.Errorf("it took longer than %s", s.o.Timeout))
 	defer cancel()
-	from, err := connect(s.client, u, cred)
+	from, l, err := s.door.converse(ctx, u, cred)
 	if err != nil {
 		return nil, err
 	}
-	l, err := from.list(ctx)
-	if err != nil {
-		return nil, err
-	}
+	from.close()
 	return l.commits(), nil
 }

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 	"unicode"
 
@@ -17,7 +14,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/go-git/go-git/v5/plumbing/transport"
-	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 
 	"github.com/plumb-gitops/plumb/pkg/fault"
 )
@@ -29,48 +25,14 @@ const maxListing = 64 << 20
 // protocol v0, the only one go-git speaks.
 type remote struct {
 	url        URL
-	credential Credential
+	credential Credential // as shown to the server
 	session    transport.UploadPackSession
 	offers     *capability.List
+	denied     bool // by an HTTP status that a new token may change
 }
 
-// client makes sessions of the http and https schemes.
-func client(o Options) transport.Transport {
-	c := &http.Client{Transport: &guard{next: newTransport(o.Stall), stall: o.Stall}, CheckRedirect: stayHome}
-	return githttp.NewClientWithOptions(c, &githttp.ClientOptions{RedirectPolicy: githttp.FollowRedirects})
-}
-
-// connect prepares a conversation; nothing is sent yet. Sessions over ssh would
-// begin here, with a client of their own.
-func connect(c transport.Transport, u URL, cred Credential) (*remote, error) {
-	switch u.scheme {
-	case "http", "https":
-	case "ssh":
-		return nil, fault.Refuse(fault.SourceRefused, fault.Place{Field: "spec.source.repo"}, "fetch %s: ssh is not supported yet; use the https URL", u)
-	default:
-		return nil, fault.Refuse(fault.SourceRefused, fault.Place{Field: "spec.source.repo"}, "fetch: no repository is named")
-	}
-	host, port, err := net.SplitHostPort(u.host)
-	if err != nil {
-		host, port = u.host, "0"
-	} else if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		return nil, refuseURL("its port is no number")
-	}
-	ep := &transport.Endpoint{Protocol: u.scheme, Host: host, Port: number, Path: (&url.URL{Path: u.path}).EscapedPath()}
-	var auth transport.AuthMethod
-	if a := cred.auth(); a != nil {
-		auth = a
-	}
-	session, err := c.NewUploadPackSession(ep, auth)
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", u, err)
-	}
-	return &remote{url: u, credential: cred, session: session}, nil
-}
+// close ends the conversation. What goes wrong then is of no interest any more.
+func (r *remote) close() { _ = r.session.Close() }
 
 // list asks for the refs. Its errors are classified.
 func (r *remote) list(ctx context.Context) (listing, error) {
@@ -154,9 +116,12 @@ func (r *remote) classify(ctx context.Context, x *exchange, doing string, err er
 		err = cause
 	}
 	var redirect *redirectError
+	var classified *fault.Error
 	switch {
 	case ctx.Err() != nil:
 		return fault.Retry(fault.FetchFailed, "%s from %s: %w", doing, r.url, context.Cause(ctx))
+	case errors.As(err, &classified):
+		return err
 	case errors.As(unwrap(err), &redirect):
 		return r.refuse(fault.SourceRefused, "%w, which is not followed; set spec.source.repo to where it moved", redirect)
 	case errors.Is(err, errForbidden):
@@ -211,7 +176,8 @@ func (r *remote) status(x *exchange) error {
 	case x.status == http.StatusForbidden && x.after > 0: // how some hosts say "too many"
 		return fault.After(fault.FetchFailed, x.after, "fetch %s: the server answers %d", r.url, x.status)
 	case x.status == http.StatusUnauthorized || x.status == http.StatusForbidden:
-		return r.denied(x.status)
+		r.denied = x.status == http.StatusUnauthorized
+		return r.refused(x.status)
 	case x.status/100 == 3:
 		return r.refuse(fault.SourceRefused, "the server redirects to another scheme or address (%d), which is not followed", x.status)
 	case x.status == http.StatusNotFound || x.status == http.StatusGone:
@@ -225,7 +191,7 @@ func (r *remote) status(x *exchange) error {
 	return r.refuse(fault.FetchFailed, "the server answers %d", x.status)
 }
 
-func (r *remote) denied(status int) error {
+func (r *remote) refused(status int) error {
 	if r.credential.secret == nil {
 		return r.refuse(fault.FetchFailed, "the server wants a credential (%d); name a Secret in spec.source.secretRef, or check the URL", status)
 	}

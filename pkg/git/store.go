@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/transport"
 
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/fault"
@@ -74,7 +73,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 type Store struct {
 	o       Options
 	slot    *slot
-	client  transport.Transport
+	door    *door
 	memory  *memory
 	flights *flights
 
@@ -91,7 +90,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open Git store %s: %w", dir, err)
 	}
-	s := &Store{o: o, slot: slot, client: client(o), memory: newMemory(o.Cache), flights: newFlights(), repos: map[string]*repository{}}
+	s := &Store{o: o, slot: slot, door: newDoor(o), memory: newMemory(o.Cache), flights: newFlights(), repos: map[string]*repository{}}
 	entries, err := os.ReadDir(slot.dir)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open Git store %s: %w", dir, err), slot.release())
