@@ -26,8 +26,12 @@ func jobOf(q Request, root, renderer string) child.Job {
 		spec = &v1alpha1.HelmSource{}
 	}
 	p := helm.Params{
-		Path: root, ReleaseName: spec.ReleaseName, Namespace: q.Namespace, ValueFiles: spec.ValueFiles,
+		Path: root, Base: root, ReleaseName: spec.ReleaseName, Namespace: q.Namespace,
+		ValueFiles: spec.ValueFiles, IgnoreMissing: spec.IgnoreMissingValueFiles, SkipCRDs: spec.SkipCRDs,
 		KubeVersion: q.Capabilities.KubeVersion, APIVersions: q.Capabilities.APIVersions,
+	}
+	if q.ChartPath != "" {
+		p.Path = q.ChartPath
 	}
 	if p.ReleaseName == "" {
 		p.ReleaseName = q.Name

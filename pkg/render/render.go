@@ -49,6 +49,9 @@ type Request struct {
 	Source          v1alpha1.Source
 	Name, Namespace string
 	Capabilities    Capabilities
+	// ChartPath is where the tree holds the chart of Source.Helm.Chart; empty: the
+	// chart is the one at Source.Path. Value files are relative to Source.Path.
+	ChartPath string
 }
 
 // Names of the renderers, in Result.Renderer.
@@ -129,7 +132,7 @@ func (r *Renderer) Render(ctx context.Context, q Request) (Result, error) {
 }
 
 func (r *Renderer) render(ctx context.Context, q Request, v *view) (Result, error) {
-	if err := checkSource(q.Source); err != nil {
+	if err := checkSource(q); err != nil {
 		return Result{}, err
 	}
 	root, err := v.enter(q.Source.Path)
@@ -208,9 +211,13 @@ func detect(v *view, root string, s v1alpha1.Source) (string, error) {
 
 // checkSource repeats what the CRD refuses, since plumb render reads files that no
 // API server has checked.
-func checkSource(s v1alpha1.Source) error {
-	if err := checkUnsupported(s); err != nil {
+func checkSource(q Request) error {
+	s := q.Source
+	if err := checkUnsupported(q); err != nil {
 		return err
+	}
+	if s.Helm != nil && s.Helm.Chart != "" && q.ChartPath == "" {
+		return refuse(fault.Place{Field: "spec.source.helm.chart"}, "the chart was not fetched; give a tree that holds it")
 	}
 	given := 0
 	for _, set := range []bool{s.Directory != nil, s.Kustomize != nil, s.Helm != nil} {
@@ -224,12 +231,12 @@ func checkSource(s v1alpha1.Source) error {
 	return nil
 }
 
-func checkUnsupported(s v1alpha1.Source) error {
+func checkUnsupported(q Request) error {
+	s := q.Source
 	fields := map[string]bool{
 		"jsonnet": s.Jsonnet != nil, "substitute": s.Substitute != nil, "decryption": s.Decryption != nil,
-		"helm.chart": s.Helm != nil && (s.Helm.Chart != "" || s.Helm.Repo != "" || s.Helm.Version != ""),
 	}
-	for _, field := range []string{"jsonnet", "substitute", "decryption", "helm.chart"} {
+	for _, field := range []string{"jsonnet", "substitute", "decryption"} {
 		if fields[field] {
 			return refuse(fault.Place{Field: "spec.source." + field}, "not supported yet; remove the field")
 		}

@@ -254,7 +254,7 @@ func TestUnsupportedFieldsAreRefusedByName(t *testing.T) {
 		"jsonnet":        {v1alpha1.Source{Jsonnet: &v1alpha1.JsonnetSource{}}, "spec.source.jsonnet: not supported yet"},
 		"substitution":   {v1alpha1.Source{Substitute: &v1alpha1.Substitution{}}, "spec.source.substitute: not supported yet"},
 		"decryption":     {v1alpha1.Source{Decryption: &v1alpha1.Decryption{}}, "spec.source.decryption: not supported yet"},
-		"a remote chart": {v1alpha1.Source{Helm: &v1alpha1.HelmSource{Repo: "https://example.com"}}, "spec.source.helm.chart: not supported yet"},
+		"a remote chart": {v1alpha1.Source{Helm: &v1alpha1.HelmSource{Chart: "web", Repo: "https://example.com"}}, "spec.source.helm.chart: the chart was not fetched"},
 		"two renderers":  {v1alpha1.Source{Helm: &v1alpha1.HelmSource{}, Directory: &v1alpha1.DirectorySource{}}, "spec.source: give one of"},
 	}
 	for name, c := range cases {

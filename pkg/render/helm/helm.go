@@ -1,15 +1,17 @@
 // Package helm renders charts of a tree with Helm as a library, as "helm template
 // --include-crds" does for a first install: no cluster, no network, no file but the
-// tree's. It belongs into a render child and may import manifest and fault.
+// tree's. It belongs into a render child and may import manifest, object and fault.
 //
-// What differs from Helm: tests are left out; other hooks are refused, since leaving
-// one out in silence would be half an installation; lookup finds nothing; file://
-// dependencies are used only when they are vendored in charts/; a values schema may
-// not refer to other files. Errors are permanent faults that name the template and its
-// line and quote no value.
+// What differs from Helm: hooks are objects with our annotations, and those for which
+// there is no phase (tests, rollbacks, post-delete) are left out; keys and values of a
+// map come in order; lookup finds nothing; file:// dependencies are used only when they
+// are vendored in charts/; a values schema may not refer to other files. What a template
+// draws at random is kept out of the objects' digests (docs/decisions/013). Errors are
+// permanent faults that name the template and its line and quote no value.
 package helm
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -25,6 +27,7 @@ import (
 	"helm.sh/helm/v4/pkg/engine"
 
 	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/object"
 	"github.com/plumb-gitops/plumb/pkg/render/manifest"
 )
 
@@ -37,13 +40,18 @@ type Tree interface {
 
 // Params says which chart to render and with what.
 type Params struct {
-	Path        string          `json:"path"`
-	ReleaseName string          `json:"releaseName"`
-	Namespace   string          `json:"namespace"`
-	ValueFiles  []string        `json:"valueFiles,omitempty"` // relative to Path
-	Values      json.RawMessage `json:"values,omitempty"`     // wins over the files
-	KubeVersion string          `json:"kubeVersion,omitempty"`
-	APIVersions []string        `json:"apiVersions,omitempty"`
+	Path        string `json:"path"`           // of the chart
+	Base        string `json:"base,omitempty"` // that value files are relative to; empty: Path
+	ReleaseName string `json:"releaseName"`
+	Namespace   string `json:"namespace"`
+	// ValueFiles are paths from Base, or "$name/path" for those of the directory
+	// "$name" in the root of the tree.
+	ValueFiles    []string        `json:"valueFiles,omitempty"`
+	IgnoreMissing bool            `json:"ignoreMissing,omitempty"` // value files that are not there
+	SkipCRDs      bool            `json:"skipCRDs,omitempty"`      // of crds directories
+	Values        json.RawMessage `json:"values,omitempty"`        // wins over the files
+	KubeVersion   string          `json:"kubeVersion,omitempty"`
+	APIVersions   []string        `json:"apiVersions,omitempty"`
 }
 
 // defaultKubeVersion is used where no cluster is known.
@@ -55,7 +63,31 @@ const maxArchive = 32 << 20
 // Template returns the chart's CRDs, then its objects in Helm's order of installation.
 func Template(tree Tree, p Params) ([]manifest.Rendered, error) {
 	archive.MaxDecompressedChartSize = maxArchive
-	r := run{tree: tree, p: p}
+	r := run{tree: tree, p: p, contents: map[string][]byte{}}
+	objects, err := r.pass()
+	if err != nil {
+		return nil, err
+	}
+	if r.drawn {
+		return encode(objects, r.standing())
+	}
+	return encode(objects, nil)
+}
+
+// run is one render.
+type run struct {
+	tree     Tree
+	p        Params
+	contents map[string][]byte       // value files read so far
+	files    []*archive.BufferedFile // of the chart; nil before they are read
+	quoted   []string                // values that no error may quote
+	drawn    bool                    // a template drew at random, or read the clock
+	steady   bool                    // this pass draws nothing
+}
+
+// pass renders once. A second pass needs everything anew but the bytes: templates
+// can change values.
+func (r *run) pass() ([]object.Object, error) {
 	values, err := r.values()
 	if err != nil {
 		return nil, err
@@ -68,18 +100,22 @@ func Template(tree Tree, p Params) ([]manifest.Rendered, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := engine.Engine{}.Render(c, top)
+	files, err := engine.Engine{CustomTemplateFuncs: r.functions()}.RenderWithContext(context.Background(), c, top)
 	if err != nil {
 		return nil, r.explain(c, err)
 	}
 	return r.objects(c, files)
 }
 
-// run is one render.
-type run struct {
-	tree   Tree
-	p      Params
-	quoted []string // values that no error may quote
+func (r *run) readFile(name string) ([]byte, error) {
+	if content, ok := r.contents[name]; ok {
+		return content, nil
+	}
+	content, err := r.tree.ReadFile(name)
+	if err == nil {
+		r.contents[name] = content
+	}
+	return content, err
 }
 
 func (r *run) refuse(place fault.Place, format string, args ...any) error {

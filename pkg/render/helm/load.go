@@ -2,7 +2,6 @@ package helm
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,7 +15,6 @@ import (
 	"helm.sh/helm/v4/pkg/ignore"
 
 	"github.com/plumb-gitops/plumb/pkg/fault"
-	"github.com/plumb-gitops/plumb/pkg/render/manifest"
 )
 
 // maxNesting bounds directories of a chart; it also ends circles of symlinks.
@@ -24,15 +22,16 @@ const maxNesting = 32
 
 // load reads the chart with the subcharts vendored in charts/.
 func (r *run) load() (*chart.Chart, error) {
-	rules, err := r.ignored()
-	if err != nil {
-		return nil, err
+	if r.files == nil {
+		rules, err := r.ignored()
+		if err != nil {
+			return nil, err
+		}
+		if err := r.walk("", rules, &r.files, 0); err != nil {
+			return nil, err
+		}
 	}
-	var files []*archive.BufferedFile
-	if err := r.walk("", rules, &files, 0); err != nil {
-		return nil, err
-	}
-	c, err := loader.LoadFiles(files)
+	c, err := loader.LoadFiles(r.files)
 	if err != nil {
 		return nil, r.refuse(r.chartFile(), "load chart: %s", unquote(err))
 	}
@@ -110,39 +109,6 @@ func (r *run) checkDependencies(c *chart.Chart) error {
 		return r.refuse(r.chartFile(), "dependency %q (%s) is not vendored: %s", d.Name, d.Repository, hint)
 	}
 	return nil
-}
-
-// values merges the value files in their order, then the values of the spec.
-func (r *run) values() (map[string]any, error) {
-	values := map[string]any{}
-	for i, name := range r.p.ValueFiles {
-		field := fmt.Sprintf("spec.source.helm.valueFiles[%d]", i)
-		if path.IsAbs(name) || strings.Contains(name, "://") {
-			return nil, r.refuse(fault.Place{Field: field}, "value files are paths relative to the chart, without a host")
-		}
-		file := path.Join(r.p.Path, name)
-		content, err := r.tree.ReadFile(file)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, r.refuse(fault.Place{File: file, Field: field}, "there is no such value file")
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read value file: %w", err)
-		}
-		more, err := loader.LoadValues(bytes.NewReader(content))
-		if err != nil {
-			return nil, r.refuse(fault.Place{File: file, Field: field}, "parse values: %s", unquote(err))
-		}
-		values = loader.MergeMaps(values, more)
-	}
-	if len(r.p.Values) > 0 {
-		more := map[string]any{}
-		if err := json.Unmarshal(r.p.Values, &more); err != nil {
-			return nil, r.refuse(fault.Place{Field: "spec.source.helm.values"}, "the values must be a map")
-		}
-		values = loader.MergeMaps(values, more)
-	}
-	r.quoted = append(r.quoted, manifest.Strings(values)...)
-	return values, nil
 }
 
 var quotes = regexp.MustCompile("\"[^\"]*\"|'[^']*'|`[^`]*`")

@@ -1,10 +1,10 @@
 package helm
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,40 +18,51 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/render/manifest"
 )
 
-const (
-	hookAnnotation = "helm.sh/hook"
-	notes          = "NOTES.txt"
-)
+// notes is how the names of files end that are for people: Helm looks at no more.
+const notes = "NOTES.txt"
 
 // objects reads the rendered files: CRDs of crds/ first, then the rest by kind.
-func (r *run) objects(c *chart.Chart, files map[string]string) ([]manifest.Rendered, error) {
+func (r *run) objects(c *chart.Chart, files map[string]string) ([]object.Object, error) {
 	parser := &manifest.Parser{Lenient: true}
-	crds := c.CRDObjects()
-	slices.SortStableFunc(crds, func(a, b chart.CRD) int { return strings.Compare(a.Filename, b.Filename) })
-	var first, rest []object.Object
-	for _, crd := range crds {
-		objects, err := r.parse(parser, r.sourceOf(c, crd.Filename), string(crd.File.Data))
-		if err != nil {
-			return nil, err
-		}
-		first = append(first, objects...)
+	first, err := r.crds(parser, c)
+	if err != nil {
+		return nil, err
 	}
+	var rest []object.Object
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if path.Base(name) == notes {
+		if strings.HasSuffix(name, notes) {
 			continue
 		}
 		objects, err := r.parse(parser, r.sourceOf(c, name), files[name])
 		if err != nil {
 			return nil, err
 		}
-		kept, err := withoutTests(objects)
+		kept, err := mapAnnotations(objects)
 		if err != nil {
 			return nil, err
 		}
 		rest = append(rest, kept...)
 	}
 	slices.SortStableFunc(rest, byKind)
-	return encode(append(first, rest...))
+	return append(first, rest...), nil
+}
+
+// crds are those of the crds directories, which are no templates.
+func (r *run) crds(parser *manifest.Parser, c *chart.Chart) ([]object.Object, error) {
+	if r.p.SkipCRDs {
+		return nil, nil
+	}
+	crds := c.CRDObjects()
+	slices.SortStableFunc(crds, func(a, b chart.CRD) int { return strings.Compare(a.Filename, b.Filename) })
+	var out []object.Object
+	for _, crd := range crds {
+		objects, err := r.parse(parser, r.sourceOf(c, crd.Filename), string(crd.File.Data))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, objects...)
+	}
+	return out, nil
 }
 
 // parse splits a rendered file as Helm does, which accepts what no YAML parser does,
@@ -93,32 +104,6 @@ func rendered(err error) error {
 	return f
 }
 
-// withoutTests leaves test hooks out and refuses others. crd-install was Helm 2's way
-// to put an object first and says nothing any more.
-func withoutTests(objects []object.Object) ([]object.Object, error) {
-	var out []object.Object
-	for _, o := range objects {
-		tests := 0
-		hooks := strings.Split(o.Annotation(hookAnnotation), ",")
-		for _, hook := range hooks {
-			switch strings.ToLower(strings.TrimSpace(hook)) {
-			case "", "crd-install":
-			case "test", "test-success", "test-failure":
-				tests++
-			default:
-				place := o.Place()
-				place.Field = "metadata.annotations[" + hookAnnotation + "]"
-				return nil, fault.Refuse(fault.RenderFailed, place,
-					"the Helm hook %q is not supported yet; disable it in the chart's values", strings.TrimSpace(hook))
-			}
-		}
-		if tests == 0 {
-			out = append(out, o)
-		}
-	}
-	return out, nil
-}
-
 // byKind is Helm's order: known kinds as listed, then unknown ones by name.
 func byKind(a, b object.Object) int {
 	ka, kb := a.ID().Kind, b.ID().Kind
@@ -134,14 +119,19 @@ func byKind(a, b object.Object) int {
 	return ia - ib
 }
 
-func encode(objects []object.Object) ([]manifest.Rendered, error) {
+// encode gives each object its standing content where that is another.
+func encode(objects []object.Object, standing map[object.ID]json.RawMessage) ([]manifest.Rendered, error) {
 	out := make([]manifest.Rendered, 0, len(objects))
 	for _, o := range objects {
-		content, err := json.Marshal(o.Content())
+		content, err := o.JSON()
 		if err != nil {
 			return nil, fmt.Errorf("encode %s: %w", o.ID().Human(), err)
 		}
-		out = append(out, manifest.Rendered{File: o.File, Content: content})
+		rendered := manifest.Rendered{File: o.File, Content: content}
+		if s := standing[o.ID()]; !bytes.Equal(s, content) {
+			rendered.Standing = s
+		}
+		out = append(out, rendered)
 	}
 	return out, nil
 }

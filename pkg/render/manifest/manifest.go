@@ -167,6 +167,8 @@ func nameOf(content map[string]any) string {
 type Rendered struct {
 	File    string          `json:"file,omitempty"`
 	Content json.RawMessage `json:"content"`
+	// Standing is the content without what was drawn at random; empty: the same.
+	Standing json.RawMessage `json:"standing,omitempty"`
 }
 
 // Object decodes r and makes the checks that Parse makes.
@@ -175,5 +177,13 @@ func (r Rendered) Object() (object.Object, error) {
 	if err := utiljson.Unmarshal(r.Content, &content); err != nil {
 		return object.Object{}, refuse(fault.Place{File: r.File}, "a rendered object is not JSON")
 	}
-	return Of(content, r.File, 0)
+	o, err := Of(content, r.File, 0)
+	if err != nil || len(r.Standing) == 0 {
+		return o, err
+	}
+	var standing map[string]any
+	if err := utiljson.Unmarshal(r.Standing, &standing); err != nil {
+		return object.Object{}, refuse(o.Place(), "the standing content of a rendered object is not JSON")
+	}
+	return o.Standing(standing), nil
 }
