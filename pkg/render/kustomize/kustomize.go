@@ -108,11 +108,18 @@ func (f *filesystem) prepare(p Params) (string, error) {
 // overlayOf returns nil when the spec changes nothing.
 func overlayOf(p Params) (*types.Kustomization, error) {
 	s := p.Spec
-	if s.NamePrefix == "" && len(s.Images)+len(s.Patches)+len(s.Components)+len(s.CommonLabels) == 0 {
+	lists := len(s.Images) + len(s.Patches) + len(s.Components) + len(s.Replicas) + len(s.CommonLabels) + len(s.CommonAnnotations)
+	if s.NamePrefix+s.NameSuffix+s.Namespace == "" && lists == 0 {
 		return nil, nil
 	}
 	below := path.Join("..", mount, p.Path)
-	k := &types.Kustomization{NamePrefix: s.NamePrefix, CommonLabels: s.CommonLabels, Resources: []string{below}}
+	k := &types.Kustomization{
+		NamePrefix: s.NamePrefix, NameSuffix: s.NameSuffix, Namespace: s.Namespace,
+		CommonLabels: s.CommonLabels, CommonAnnotations: s.CommonAnnotations, Resources: []string{below},
+	}
+	for _, r := range s.Replicas {
+		k.Replicas = append(k.Replicas, types.Replica{Name: r.Name, Count: r.Count})
+	}
 	for i, c := range s.Components {
 		if problem := remote(c); problem != "" {
 			return nil, refuse(fault.Place{Field: fmt.Sprintf("spec.source.kustomize.components[%d]", i)}, "%s", problem)
