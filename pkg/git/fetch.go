@@ -12,16 +12,21 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/fault"
 )
 
-// Query asks for the commit of a ref.
+// Query asks for the commit of a ref, or of the newest tag in a range.
 type Query struct {
 	URL        URL
 	Ref        string // branch, tag, full ref, full SHA; empty is the remote's HEAD
+	Semver     string // a range over tags, as of Newest, in place of Ref
 	Credential Credential
 
 	// Want is a commit that the ref is said to have, from a push event. It is a
 	// hint and never trusted: a fetch that lacks it is repeated after 0.1, 0.3, 1
 	// and 3 s, since webhooks outrun read replicas, and then returned as it is.
 	Want string
+
+	// WantRef is the full name of the ref whose push Want tells of; empty: that of
+	// Ref. With Semver it says whether the push can have changed the choice.
+	WantRef string
 
 	// After is a Mark: a fetch that began after it is new enough for the caller.
 	// Zero means that the fetch must begin after this call.
@@ -31,7 +36,8 @@ type Query struct {
 // Commit is what a ref pointed to.
 type Commit struct {
 	SHA      string
-	Ref      string    // full name; empty where a SHA was asked for
+	Ref      string    // full name, such as refs/tags/v1.4.2; empty where a SHA was asked for
+	Tag      string    // SHA of the tag itself, where Ref is an annotated tag
 	Began    time.Time // when the fetch began; what was pushed before is in it
 	Sequence uint64    // its place among the fetches and Marks of this Store
 }
@@ -44,17 +50,15 @@ var lag = []time.Duration{100 * time.Millisecond, 300 * time.Millisecond, time.S
 // share it when it began after their Query.After. The fetch goes on when a
 // caller's ctx ends, unless it was the last one who waited.
 func (s *Store) Fetch(ctx context.Context, q Query) (Commit, error) {
-	ref, err := checkRef(q.Ref)
-	if err != nil {
+	if err := q.check(); err != nil {
 		return Commit{}, err
 	}
-	q.Ref = ref
 	if q.After == 0 {
 		q.After = s.Mark()
 	}
 	for i := 0; ; i++ {
 		c, err := s.shared(ctx, q)
-		if err != nil || i == len(lag) || !plumbing.IsHash(q.Want) || s.contains(q, c) {
+		if err != nil || i == len(lag) || !s.lacks(q, c) {
 			return c, err
 		}
 		s.o.Log.Debug("ref lacks the announced commit", slog.String("repo", q.URL.Repo()), slog.String("ref", c.Ref),
@@ -64,6 +68,14 @@ func (s *Store) Fetch(ctx context.Context, q Query) (Commit, error) {
 		}
 		q.After = s.Mark()
 	}
+}
+
+func (q *Query) check() (err error) {
+	if q.Semver != "" && q.Ref != "" {
+		return fault.Refuse(fault.SourceRefused, semverField, "ref %q and semver %q are both given; remove one", q.Ref, q.Semver)
+	}
+	q.Ref, err = checkRef(q.Ref)
+	return err
 }
 
 func (s *Store) contains(q Query, c Commit) bool {
@@ -77,7 +89,7 @@ func (s *Store) contains(q Query, c Commit) bool {
 }
 
 func (s *Store) shared(ctx context.Context, q Query) (Commit, error) {
-	key := strings.Join([]string{q.URL.String(), q.Ref, q.Credential.key()}, "\x00")
+	key := strings.Join([]string{q.URL.String(), q.Ref, q.Semver, q.Credential.key()}, "\x00")
 	c, err := s.flights.do(ctx, key, q.After, func(ctx context.Context, mark uint64) (Commit, error) {
 		return s.fetch(ctx, q, mark)
 	})
@@ -93,7 +105,7 @@ func (s *Store) fetch(ctx context.Context, q Query, mark uint64) (Commit, error)
 		return Commit{}, err
 	}
 	defer from.close()
-	t, err := l.choose(q.Ref)
+	t, err := l.pick(q)
 	if err != nil {
 		return Commit{}, fmt.Errorf("fetch %s: %w", q.URL, err)
 	}
@@ -103,6 +115,9 @@ func (s *Store) fetch(ctx context.Context, q Query, mark uint64) (Commit, error)
 	}
 	s.makeRoom(r)
 	c.SHA, c.Ref = t.commit.String(), t.name
+	if t.name != "" && t.want != t.commit {
+		c.Tag = t.want.String()
+	}
 	return c, nil
 }
 

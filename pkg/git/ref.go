@@ -111,8 +111,15 @@ type target struct {
 	commit plumbing.Hash // what it must contain
 }
 
-// choose picks the target of an already checked ref. A choice by another rule,
-// such as the newest tag of a version range, is another function of the listing.
+// pick finds the target of an already checked query.
+func (l listing) pick(q Query) (target, error) {
+	if q.Semver != "" {
+		return l.newest(q.Semver)
+	}
+	return l.choose(q.Ref)
+}
+
+// choose picks the target of an already checked ref.
 func (l listing) choose(ref string) (target, error) {
 	if plumbing.IsHash(ref) {
 		return l.chooseCommit(plumbing.NewHash(ref)), nil

@@ -117,28 +117,37 @@ func (s *Store) Mark() uint64 { return s.flights.now() }
 // Tree is the tree of a commit that a Fetch of the same URL returned. A commit
 // that is not in the store is a transient fault: fetch its ref first.
 func (s *Store) Tree(ctx context.Context, u URL, sha string) (*Tree, error) {
-	if !plumbing.IsHash(sha) {
-		return nil, fault.Refuse(fault.FetchFailed, fault.Place{}, "read tree of %s: %q is no full SHA", u, sha)
-	}
-	commit := plumbing.NewHash(sha)
-	r := s.repository(u)
-	o := r.objectsWith(commit)
-	if o == nil {
-		if err := r.lock(ctx); err != nil {
-			return nil, err
-		}
-		r.load()
-		r.unlock()
-		o = r.objectsWith(commit)
-	}
-	if o == nil {
-		return nil, fault.Retry(fault.FetchFailed, "read tree of %s: commit %s is not in the store; fetch its ref", u, sha)
+	o, commit, err := s.objectsOf(ctx, u, sha)
+	if err != nil {
+		return nil, err
 	}
 	c, err := o.commit(commit)
 	if err != nil {
 		return nil, fault.As(fault.FetchFailed, fmt.Errorf("read commit %s of %s: %w", sha, u, err))
 	}
 	return &Tree{o: o, root: c.tree, maxFile: s.o.MaxFile, budget: newBudget(s.o.MaxEntries)}, nil
+}
+
+// objectsOf finds where a commit can be read.
+func (s *Store) objectsOf(ctx context.Context, u URL, sha string) (*objects, plumbing.Hash, error) {
+	if !plumbing.IsHash(sha) {
+		return nil, plumbing.ZeroHash, fault.Refuse(fault.FetchFailed, fault.Place{}, "read commit of %s: %q is no full SHA", u, sha)
+	}
+	commit := plumbing.NewHash(sha)
+	r := s.repository(u)
+	o := r.objectsWith(commit)
+	if o == nil {
+		if err := r.lock(ctx); err != nil {
+			return nil, commit, err
+		}
+		r.load()
+		r.unlock()
+		o = r.objectsWith(commit)
+	}
+	if o == nil {
+		return nil, commit, fault.Retry(fault.FetchFailed, "read commit %s of %s: it is not in the store; fetch its ref", sha, u)
+	}
+	return o, commit, nil
 }
 
 func (s *Store) repository(u URL) *repository {

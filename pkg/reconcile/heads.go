@@ -23,7 +23,7 @@ type Heads struct {
 }
 
 type headKey struct {
-	repo, ref string
+	repo, ref, semver string
 }
 
 // sighting is the moment, as a mark of the store, at which an event was seen.
@@ -77,7 +77,7 @@ func (h *Heads) Recently() uint64 {
 	return h.tick
 }
 
-// At returns the commit of a ref by a fetch that began after q.After.
+// At returns the commit of a ref or range by a fetch that began after q.After.
 func (h *Heads) At(ctx context.Context, q git.Query) (git.Commit, error) {
 	commit, err := h.store.Fetch(ctx, q)
 	if err != nil {
@@ -85,17 +85,17 @@ func (h *Heads) At(ctx context.Context, q git.Query) (git.Commit, error) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	key := headKey{repo: q.URL.Repo(), ref: q.Ref}
+	key := headKey{repo: q.URL.Repo(), ref: q.Ref, semver: q.Semver}
 	if commit.Sequence >= h.newest[key].Sequence {
 		h.newest[key] = commit
 	}
 	return commit, nil
 }
 
-// Newest returns the commit that the newest fetch of a ref found.
-func (h *Heads) Newest(u git.URL, ref string) (git.Commit, bool) {
+// Newest returns the commit that the newest fetch of a ref, or of a range over tags, found.
+func (h *Heads) Newest(u git.URL, ref, semver string) (git.Commit, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	commit, known := h.newest[headKey{repo: u.Repo(), ref: ref}]
+	commit, known := h.newest[headKey{repo: u.Repo(), ref: ref, semver: semver}]
 	return commit, known
 }

@@ -35,7 +35,7 @@ func (p Policy) Query(ctx context.Context, a *v1alpha1.Application) (git.Query, 
 	if err != nil {
 		return git.Query{}, err
 	}
-	return git.Query{URL: u, Ref: a.Spec.Source.Ref, Credential: credential}, nil
+	return git.Query{URL: u, Ref: a.Spec.Source.Ref, Semver: a.Spec.Source.Semver, Credential: credential}, nil
 }
 
 // URL is the Application's repository, when its namespace may use it.
@@ -106,10 +106,13 @@ func fromFiles(c config.Credential) (git.Credential, error) {
 	return credentialOf(values[c.UsernameFile], values[c.PasswordFile], values[c.BearerTokenFile]), nil
 }
 
-// Follows says whether a pushed ref, by its full name, may be what an
-// Application's ref names. The remote's HEAD may be any branch.
-func Follows(ref, pushed string) bool {
+// Follows says whether a push of a ref, by its full name, may change what an
+// Application's ref or range over tags leads to. The remote's HEAD may be any branch.
+func Follows(ref, semver, pushed string) bool {
 	switch {
+	case semver != "":
+		_, _, err := git.Newest(map[string]string{pushed: ""}, semver)
+		return err == nil
 	case ref == "":
 		return strings.HasPrefix(pushed, "refs/heads/")
 	case strings.HasPrefix(ref, "refs/"):

@@ -13,8 +13,8 @@ import (
 
 func TestFollows(t *testing.T) {
 	cases := map[string]struct {
-		ref, pushed string
-		want        bool
+		ref, semver, pushed string
+		want                bool
 	}{
 		"a branch by its short name":           {ref: "main", pushed: "refs/heads/main", want: true},
 		"a tag by its short name":              {ref: "v1", pushed: "refs/tags/v1", want: true},
@@ -23,11 +23,15 @@ func TestFollows(t *testing.T) {
 		"a full name is not taken for a short": {ref: "refs/heads/main", pushed: "refs/tags/refs/heads/main"},
 		"HEAD may be any branch":               {pushed: "refs/heads/trunk", want: true},
 		"HEAD is no tag":                       {pushed: "refs/tags/v1"},
+		"a range follows every tag in it":      {semver: ">=1.2 <2", pushed: "refs/tags/v1.4.2", want: true},
+		"but none beside it":                   {semver: ">=1.2 <2", pushed: "refs/tags/v2.0.0"},
+		"nor a branch of that name":            {semver: ">=1.2 <2", pushed: "refs/heads/v1.4.2"},
+		"nor a pre-release it does not name":   {semver: ">=1.2 <2", pushed: "refs/tags/v1.5.0-rc.1"},
 		"a commit never moves":                 {ref: strings.Repeat("a", 40), pushed: "refs/heads/main"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := Follows(c.ref, c.pushed); got != c.want {
+			if got := Follows(c.ref, c.semver, c.pushed); got != c.want {
 				t.Errorf("Follows(%q, %q) = %v", c.ref, c.pushed, got)
 			}
 		})

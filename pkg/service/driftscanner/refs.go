@@ -36,12 +36,16 @@ type refs struct {
 
 	mu   sync.Mutex
 	next map[app.Key]time.Time
-	seen map[ref]string // newest commit known to be announced
+	seen map[ref]head // newest commit known to be announced
 }
 
 type ref struct {
-	repo, name string // canonical name, and ref as the Application has it
+	repo         string // canonical name
+	name, semver string // as the Application has them
 }
+
+// head is what a ref or range led to.
+type head struct{ name, sha string }
 
 // Run sweeps until ctx ends.
 func (r *refs) Run(ctx context.Context) error {
@@ -105,12 +109,25 @@ func (r *refs) Announced(e event.Event) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for key := range r.seen {
-			if key.repo == r.sources.Canonical(push.GetRepo()) && source.Follows(key.name, push.GetRef()) {
-				r.seen[key] = push.GetTo()
+			if key.repo == r.sources.Canonical(push.GetRepo()) && r.moves(key, push.GetRef()) {
+				r.seen[key] = head{name: push.GetRef(), sha: push.GetTo()}
 			}
 		}
 	}
 	return nil
+}
+
+// moves says whether a push of a ref has changed what a key leads to. One of an
+// older tag leaves a range where it is; mu is held.
+func (r *refs) moves(key ref, pushed string) bool {
+	if !source.Follows(key.name, key.semver, pushed) {
+		return false
+	}
+	if seen := r.seen[key]; key.semver != "" && seen.name != pushed {
+		newest, _, err := git.Newest(map[string]string{seen.name: "", pushed: ""}, key.semver)
+		return err == nil && newest == pushed
+	}
+	return true
 }
 
 // sweep lists each repository once for all its refs.
@@ -118,14 +135,14 @@ func (r *refs) sweep(ctx context.Context, due []*v1alpha1.Application) {
 	lists := map[git.Query]map[string]string{}
 	done := map[ref]bool{}
 	for _, a := range due {
-		key := ref{repo: r.sources.Repo(a), name: a.Spec.Source.Ref}
+		key := ref{repo: r.sources.Repo(a), name: a.Spec.Source.Ref, semver: a.Spec.Source.Semver}
 		if a.Spec.Suspend || done[key] {
 			continue
 		}
 		err := r.look(ctx, a, key, lists)
 		done[key] = err == nil // else another Application's credential may serve
 		if err != nil && ctx.Err() == nil {
-			r.log.WarnContext(ctx, "ref not swept", "repo", key.repo, "ref", key.name, "error", err)
+			r.log.WarnContext(ctx, "ref not swept", "repo", key.repo, "ref", key.name, "semver", key.semver, "error", err)
 		}
 	}
 }
@@ -135,7 +152,7 @@ func (r *refs) look(ctx context.Context, a *v1alpha1.Application, key ref, lists
 	if err != nil {
 		return err
 	}
-	query.Ref = ""
+	query.Ref, query.Semver = "", ""
 	list, listed := lists[query]
 	if !listed {
 		if list, err = r.store.Refs(ctx, query.URL, query.Credential); err != nil {
@@ -143,7 +160,7 @@ func (r *refs) look(ctx context.Context, a *v1alpha1.Application, key ref, lists
 		}
 		lists[query] = list
 	}
-	name, sha, err := git.Resolve(list, key.name)
+	name, sha, err := key.in(list)
 	if err != nil || name == "" || r.known(key, sha) {
 		return err
 	}
@@ -153,8 +170,16 @@ func (r *refs) look(ctx context.Context, a *v1alpha1.Application, key ref, lists
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.seen[key] = sha
+	r.seen[key] = head{name, sha}
 	return nil
+}
+
+// in finds what the ref, or the range, leads to in a list of refs.
+func (f ref) in(list map[string]string) (name, sha string, err error) {
+	if f.semver != "" {
+		return git.Newest(list, f.semver)
+	}
+	return git.Resolve(list, f.name)
 }
 
 // known says whether the newest commit of a ref was announced. That some
@@ -164,5 +189,5 @@ func (r *refs) look(ctx context.Context, a *v1alpha1.Application, key ref, lists
 func (r *refs) known(key ref, sha string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.seen[key] == sha
+	return r.seen[key].sha == sha
 }

@@ -50,7 +50,7 @@ func New(c config.Config, p Parts, log *slog.Logger) []service.Part {
 	refs := &refs{
 		catalog: p.Catalog, sources: source.Policy{Git: c.Git, Catalog: p.Catalog}, store: p.Store,
 		publisher: publisher, objects: objects, interval: c.DriftScanner.Interval, now: time.Now, log: log,
-		next: map[app.Key]time.Time{}, seen: map[ref]string{},
+		next: map[app.Key]time.Time{}, seen: map[ref]head{},
 	}
 	p.Catalog.Subscribe(objects.Observe)
 	return []service.Part{

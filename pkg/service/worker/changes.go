@@ -158,7 +158,7 @@ func (c *changes) behind(ctx context.Context, a *v1alpha1.Application) (want, bo
 	if err != nil || last == nil || a.Spec.Suspend || a.Spec.Sync.Mode == v1alpha1.ModeManual {
 		return want{}, false
 	}
-	commit, known := c.heads.Newest(u, a.Spec.Source.Ref)
+	commit, known := c.heads.Newest(u, a.Spec.Source.Ref, a.Spec.Source.Semver)
 	if !known || !outrun(last, commit) {
 		return want{}, false
 	}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,7 @@ type followed struct {
 // routed is what a push means, summed over the groups.
 type routed struct {
 	commit   string
+	ref      string // that led to the commit
 	decision route.Decision
 }
 
@@ -72,16 +74,18 @@ func (r *router) route(ctx context.Context, push *eventsv1.GitPush, cause event.
 	var sum routed
 	var failed error
 	for _, group := range r.groups(ctx, push) {
-		group.query.After, group.query.Want = mark, push.GetAfter()
+		group.query.After, group.query.Want, group.query.WantRef = mark, push.GetAfter(), push.GetRef()
 		one, err := r.decide(ctx, group)
 		if err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		if err := r.request(ctx, one.decision.Affected, push, cause); err != nil {
+		if err := r.request(ctx, one, push, cause); err != nil {
 			failed = errors.Join(failed, err)
 		}
-		sum.commit = one.commit
+		if sum.commit == "" || one.ref == push.GetRef() {
+			sum.commit = one.commit
+		}
 		sum.decision.Affected = append(sum.decision.Affected, one.decision.Affected...)
 		sum.decision.Unaffected += one.decision.Unaffected
 	}
@@ -93,7 +97,7 @@ func (r *router) groups(ctx context.Context, push *eventsv1.GitPush) []*followed
 	var groups []*followed
 	index := map[access]*followed{}
 	for _, a := range r.catalog.All() {
-		if r.sources.Repo(a) != r.sources.Canonical(push.GetRepo()) || !source.Follows(a.Spec.Source.Ref, push.GetRef()) {
+		if r.sources.Repo(a) != r.sources.Canonical(push.GetRepo()) || !follows(a, push) {
 			continue
 		}
 		group, known := index[accessOf(a)]
@@ -108,14 +112,18 @@ func (r *router) groups(ctx context.Context, push *eventsv1.GitPush) []*followed
 	return groups
 }
 
+func follows(a *v1alpha1.Application, push *eventsv1.GitPush) bool {
+	return source.Follows(a.Spec.Source.Ref, a.Spec.Source.Semver, push.GetRef())
+}
+
 // access is all that decides what is fetched and with which credential: equal
 // ones share a fetch, and their credential is read once.
 type access struct {
-	repo, ref, namespace, secret string
+	repo, ref, semver, namespace, secret string
 }
 
 func accessOf(a *v1alpha1.Application) access {
-	key := access{repo: a.Spec.Source.Repo, ref: a.Spec.Source.Ref, namespace: a.Namespace}
+	key := access{repo: a.Spec.Source.Repo, ref: a.Spec.Source.Ref, semver: a.Spec.Source.Semver, namespace: a.Namespace}
 	if a.Spec.Source.SecretRef != nil {
 		key.secret = a.Spec.Source.SecretRef.Name
 	}
@@ -139,6 +147,7 @@ func (r *router) decide(ctx context.Context, group *followed) (routed, error) {
 	}
 	return routed{
 		commit:   commit.SHA,
+		ref:      commit.Ref,
 		decision: route.Decide(route.Commit{SHA: commit.SHA, Tree: tree}, group.applications),
 	}, nil
 }
@@ -153,14 +162,17 @@ func allOf(applications []*v1alpha1.Application, err error) route.Decision {
 	return d
 }
 
-func (r *router) request(ctx context.Context, affected []route.Touched, push *eventsv1.GitPush, cause event.Event) error {
+// request asks for the commit that was found here: what the push names may be a
+// tag that nobody chose, or that was deleted.
+func (r *router) request(ctx context.Context, found routed, push *eventsv1.GitPush, cause event.Event) error {
+	hint := cmp.Or(found.commit, push.GetAfter())
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(publishing)
-	for _, t := range affected {
+	for _, t := range found.decision.Affected {
 		group.Go(func() error {
 			return r.requests.publish(ctx, cause.ID, &eventsv1.SyncRequested{
 				Cluster: r.cluster, Namespace: t.Key.Namespace, Name: t.Key.Name, Reason: event.ReasonPush,
-				RevisionHint: push.GetAfter(), EventSequence: cause.Sequence,
+				RevisionHint: hint, EventSequence: cause.Sequence,
 			})
 		})
 	}
