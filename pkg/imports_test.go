@@ -28,7 +28,7 @@ const module = "github.com/plumb-gitops/plumb/"
 // one above it, and the packages of one family may import each other.
 var floors = [][]string{
 	{"fault", "app", "failpoint"},
-	{"object", "event", "app/v1alpha1", "telemetry"},
+	{"object", "event", "app/v1alpha1", "telemetry", "tree"},
 	{"config", "bus", "webhook", "git", "health", "inventory", "render", "cluster"},
 	{"service", "catalog", "route", "plan"},
 	{"apply", "source"},
