@@ -28,8 +28,8 @@ const module = "github.com/plumb-gitops/plumb/"
 // one above it, and the packages of one family may import each other.
 var floors = [][]string{
 	{"fault", "app", "failpoint"},
-	{"object", "event", "app/v1alpha1", "telemetry", "tree"},
-	{"config", "bus", "webhook", "git", "health", "inventory", "render", "cluster"},
+	{"object", "event", "app/v1alpha1", "telemetry", "tree", "fields"},
+	{"config", "bus", "webhook", "git", "health", "inventory", "render", "cluster", "ignore"},
 	{"service", "catalog", "route", "plan"},
 	{"apply", "source"},
 	{"report"},
