@@ -34,6 +34,10 @@ git:
   credentials:
   - {prefix: "https://github.com/acme", usernameFile: DIR/secret, passwordFile: DIR/secret, namespaces: [team-a]}
   - {prefix: "http://git.local:3000/x", bearerTokenFile: DIR/secret, namespaces: ["*"]}
+  - {prefix: "ssh://git@github.com/acme", identityFile: DIR/secret, knownHostsFile: DIR/secret, passphraseFile: DIR/secret, namespaces: [team-a]}
+  - prefix: https://github.com/other
+    githubApp: {id: 12, installationId: "34", privateKeyFile: DIR/secret, api: "https://github.example.com/api/v3"}
+    namespaces: [team-b]
   sources: [{prefix: "https://github.com/acme", namespaces: [team-a, team-b]}]
   aliases: {git.local:3000/acme/config: github.com/acme/config}
 receiver:
@@ -66,6 +70,11 @@ func TestParseReadsEveryKey(t *testing.T) {
 			Credentials: []config.Credential{
 				{Prefix: "https://github.com/acme", UsernameFile: secret, PasswordFile: secret, Namespaces: []string{"team-a"}},
 				{Prefix: "http://git.local:3000/x", BearerTokenFile: secret, Namespaces: []string{"*"}},
+				{Prefix: "ssh://git@github.com/acme", IdentityFile: secret, KnownHostsFile: secret, PassphraseFile: secret, Namespaces: []string{"team-a"}},
+				{
+					Prefix: "https://github.com/other", Namespaces: []string{"team-b"},
+					GitHubApp: config.GitHubApp{ID: "12", InstallationID: "34", PrivateKeyFile: secret, API: "https://github.example.com/api/v3"},
+				},
 			},
 			Sources: []config.Source{{Prefix: "https://github.com/acme", Namespaces: []string{"team-a", "team-b"}}},
 			Aliases: map[string]string{"git.local:3000/acme/config": "github.com/acme/config"},
@@ -251,19 +260,60 @@ func TestBadInputIsNamedWithItsPlace(t *testing.T) {
 		},
 		"a credential that is half": {
 			"git:\n  credentials:\n  - {prefix: \"https://h/a\", passwordFile: DIR/secret, namespaces: [a]}\n",
-			`plumb.yaml:3: git.credentials[0]: give either usernameFile and passwordFile or bearerTokenFile`,
+			`plumb.yaml:3: git.credentials[0].usernameFile: is missing; passwordFile needs it`,
 		},
 		"a credential that is two": {
 			"git:\n  credentials:\n  - {prefix: \"https://h/a\", usernameFile: DIR/secret, passwordFile: DIR/secret, bearerTokenFile: DIR/secret, namespaces: [a]}\n",
-			`plumb.yaml:3: git.credentials[0]: give either usernameFile and passwordFile or bearerTokenFile`,
+			`plumb.yaml:3: git.credentials[0]: has two kinds of credential, usernameFile and bearerTokenFile; keep one`,
 		},
 		"a prefix with a password, which is not repeated": {
 			"git: {sources: [{prefix: \"https://u:hunter2@h/a\", namespaces: [a]}]}\n",
 			`plumb.yaml:1: git.sources[0].prefix: carries a credential; move it into a file`,
 		},
-		"a credential for SSH": {
+		"a credential that is none": {
+			"git:\n  credentials:\n  - {prefix: \"https://h/a\", namespaces: [a]}\n",
+			`plumb.yaml:3: git.credentials[0]: has no credential; give one of usernameFile and passwordFile; bearerTokenFile; identityFile and knownHostsFile; githubApp`,
+		},
+		"an SSH key without known_hosts": {
+			"git:\n  credentials:\n  - {prefix: \"ssh://git@h/a\", identityFile: DIR/secret, namespaces: [a]}\n",
+			`plumb.yaml:3: git.credentials[0].knownHostsFile: is missing; identityFile needs it`,
+		},
+		"a passphrase without its key": {
+			"git:\n  credentials:\n  - {prefix: \"ssh://git@h/a\", knownHostsFile: DIR/secret, passphraseFile: DIR/secret, namespaces: [a]}\n",
+			`plumb.yaml:3: git.credentials[0].identityFile: is missing; knownHostsFile needs it`,
+		},
+		"an SSH key for https": {
+			"git:\n  credentials:\n  - {prefix: \"https://h/a\", identityFile: DIR/secret, knownHostsFile: DIR/secret, namespaces: [a]}\n",
+			`plumb.yaml:3: git.credentials[0].prefix: is no ssh URL, which alone identityFile can be used for; write it as in ssh://git@github.com/acme`,
+		},
+		"an SSH key whose file is not there": {
+			"git:\n  credentials:\n  - {prefix: \"ssh://git@h/a\", identityFile: DIR/none, knownHostsFile: DIR/secret, namespaces: [a]}\n",
+			`plumb.yaml:3: git.credentials[0].identityFile: open DIR/none: no such file or directory; create the file or mend the path`,
+		},
+		"an App without its installation": {
+			"git:\n  credentials:\n  - prefix: https://h/a\n    githubApp: {id: 1, privateKeyFile: DIR/secret}\n    namespaces: [a]\n",
+			`plumb.yaml:4: git.credentials[0].githubApp.installationId: is missing; add it`,
+		},
+		"an App that is nothing": {
+			"git:\n  credentials:\n  - prefix: https://h/a\n    githubApp: {id: \"\", installationId: a/b, privateKeyFile: DIR/secret}\n    namespaces: [a]\n",
+			`plumb.yaml:4: git.credentials[0].githubApp.id: "" is no id; give the number that GitHub shows
+plumb.yaml:4: git.credentials[0].githubApp.installationId: "a/b" is no id; give the number that GitHub shows`,
+		},
+		"an App's API over http": {
+			"git:\n  credentials:\n  - prefix: https://h/a\n    githubApp: {id: 1, installationId: 2, privateKeyFile: DIR/secret, api: \"http://h/api\"}\n    namespaces: [a]\n",
+			`plumb.yaml:4: git.credentials[0].githubApp.api: http is for hosts in git.insecureHosts only; add "h" there or use https`,
+		},
+		"an App's API with a credential": {
+			"git:\n  credentials:\n  - prefix: https://h/a\n    githubApp: {id: 1, installationId: 2, privateKeyFile: DIR/secret, api: \"https://u:p@h/api\"}\n    namespaces: [a]\n",
+			`plumb.yaml:4: git.credentials[0].githubApp.api: carries a credential; remove it`,
+		},
+		"an App and a token": {
+			"git:\n  credentials:\n  - prefix: https://h/a\n    bearerTokenFile: DIR/secret\n    githubApp: {id: 1, installationId: 2, privateKeyFile: DIR/secret}\n    namespaces: [a]\n",
+			`plumb.yaml:3: git.credentials[0]: has two kinds of credential, bearerTokenFile and githubApp; keep one`,
+		},
+		"a token for SSH": {
 			"git:\n  credentials:\n  - {prefix: \"ssh://git@h/a\", bearerTokenFile: DIR/secret, namespaces: [a]}\n",
-			`plumb.yaml:3: git.credentials[0].prefix: is an SSH URL, for which no credential can be given here; use https`,
+			`plumb.yaml:3: git.credentials[0].prefix: is an ssh URL, which bearerTokenFile cannot be used for; give identityFile and knownHostsFile, or an https prefix`,
 		},
 		"a prefix with dots": {
 			"git: {sources: [{prefix: \"https://h/a/../b\", namespaces: [a]}]}\n",

@@ -16,13 +16,26 @@ type Git struct {
 }
 
 // Credential is for every repository under a URL prefix. One way to
-// authenticate is set: username and password, or bearer token.
+// authenticate is set: username and password, bearer token, SSH key with
+// known_hosts, or GitHub App.
 type Credential struct {
 	Prefix          string
 	UsernameFile    string
 	PasswordFile    string
 	BearerTokenFile string
+	IdentityFile    string // private key, for ssh
+	KnownHostsFile  string
+	PassphraseFile  string // of IdentityFile, where it has one
+	GitHubApp       GitHubApp
 	Namespaces      []string // "*": all
+}
+
+// GitHubApp is an App as installed for an owner; the zero value is none.
+type GitHubApp struct {
+	ID             string
+	InstallationID string
+	PrivateKeyFile string
+	API            string // base URL; empty: https://api.github.com
 }
 
 // Source says which namespaces may use the repositories under a URL prefix.

@@ -15,6 +15,7 @@ func (c *Config) relations(r *reader) {
 	c.chains(r)
 	for i, cred := range c.Git.Credentials {
 		c.secure(r, fmt.Sprintf("git.credentials[%d].prefix", i), cred.Prefix)
+		c.secure(r, fmt.Sprintf("git.credentials[%d].githubApp.api", i), cred.GitHubApp.API)
 	}
 	for i, source := range c.Git.Sources {
 		c.secure(r, fmt.Sprintf("git.sources[%d].prefix", i), source.Prefix)

@@ -147,13 +147,6 @@ func hasPassword(u *url.URL) bool {
 	return password || u.User != nil && u.Scheme != "ssh"
 }
 
-func overHTTP(_ *reader, value string) error {
-	if u, err := url.Parse(value); err != nil || u.Scheme == "ssh" {
-		return errors.New("is an SSH URL, for which no credential can be given here; use https")
-	}
-	return nil
-}
-
 // repository is a canonical name: host[:port]/path, lower-cased.
 func repository(_ *reader, value string) error {
 	at, rest, ok := strings.Cut(value, "/")

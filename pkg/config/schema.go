@@ -104,30 +104,6 @@ func (g *Git) fields() field {
 	})
 }
 
-func (c *Credential) fields() field {
-	read := object(map[string]field{
-		"prefix":          text(&c.Prefix, repositoryPrefix, overHTTP),
-		"usernameFile":    text(&c.UsernameFile, existing),
-		"passwordFile":    text(&c.PasswordFile, existing),
-		"bearerTokenFile": text(&c.BearerTokenFile, existing),
-		"namespaces":      texts(&c.Namespaces, namespace),
-	}, "prefix", "namespaces")
-	return func(r *reader, at place) {
-		before := len(r.problems)
-		read(r, at)
-		if len(r.problems) == before && !c.complete() {
-			r.refuse(at, "give either usernameFile and passwordFile or bearerTokenFile")
-		}
-	}
-}
-
-// complete says whether one way to authenticate is given, wholly and alone.
-func (c *Credential) complete() bool {
-	basic := c.UsernameFile != "" && c.PasswordFile != ""
-	anyBasic := c.UsernameFile != "" || c.PasswordFile != ""
-	return basic != (c.BearerTokenFile != "") && basic == anyBasic
-}
-
 func (s *Source) fields() field {
 	return object(map[string]field{
 		"prefix":     text(&s.Prefix, repositoryPrefix),
