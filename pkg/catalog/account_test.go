@@ -1,8 +1,6 @@
 package catalog_test
 
 import (
-	"fmt"
-	"strings"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -63,58 +61,6 @@ func TestCheckAccount(t *testing.T) {
 			err := c.CheckAccount(t.Context(), tc.id)
 			if missing := fault.ReasonOf(err) == fault.AccountMissing; missing != tc.missing || (err != nil) != tc.missing {
 				t.Errorf("error: %v", err)
-			}
-		})
-	}
-}
-
-func TestCredential(t *testing.T) {
-	c, client, namespace := open(t)
-	for _, secret := range []string{
-		"{apiVersion: v1, kind: Secret, metadata: {name: basic, namespace: NS}, stringData: {username: me, password: hunter2}}",
-		"{apiVersion: v1, kind: Secret, metadata: {name: bearer, namespace: NS}, stringData: {bearerToken: hunter2}}",
-		"{apiVersion: v1, kind: Secret, metadata: {name: half, namespace: NS}, stringData: {username: me, pasword: hunter2}}",
-		"{apiVersion: v1, kind: Secret, metadata: {name: empty, namespace: NS}}",
-	} {
-		apply(t, client, namespace, secret)
-	}
-	cases := map[string]struct {
-		ref  string
-		want catalog.Credential
-		err  string
-	}{
-		"no secretRef":           {},
-		"user name and password": {ref: "basic", want: catalog.Credential{Username: "me", Password: "hunter2"}},
-		"a bearer token":         {ref: "bearer", want: catalog.Credential{BearerToken: "hunter2"}},
-		"a missing Secret":       {ref: "none", err: "Secret NS/none does not exist"},
-		"a missing field":        {ref: "half", err: "Secret NS/half must have username and password, or bearerToken"},
-		"an empty Secret":        {ref: "empty", err: "Secret NS/empty must have username and password, or bearerToken"},
-	}
-	for sentence, tc := range cases {
-		t.Run(sentence, func(t *testing.T) {
-			a := &v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "web"}}
-			if tc.ref != "" {
-				a.Spec.Source.SecretRef = &v1alpha1.LocalReference{Name: tc.ref}
-			}
-			got, err := c.Credential(t.Context(), a)
-			if got != tc.want {
-				t.Error("another credential")
-			}
-			if shown := fmt.Sprintf("%v %+v %#v %s", got, got, got, err); strings.Contains(shown, "hunter2") {
-				t.Errorf("a value leaked: %s", shown)
-			}
-			if tc.err == "" {
-				if err != nil {
-					t.Error(err)
-				}
-				return
-			}
-			want := "Application " + namespace + "/web: spec.source.secretRef: " + strings.ReplaceAll(tc.err, "NS", namespace)
-			if err == nil || err.Error() != want || fault.ReasonOf(err) != fault.SourceRefused {
-				t.Errorf("got  %v (%s)\nwant %s", err, fault.ReasonOf(err), want)
-			}
-			if class, _ := fault.ClassOf(err); class != fault.Permanent {
-				t.Errorf("it is %s", class)
 			}
 		})
 	}

@@ -8,7 +8,6 @@ package source
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
@@ -31,7 +30,7 @@ func (p Policy) Query(ctx context.Context, a *v1alpha1.Application) (git.Query, 
 	if err != nil {
 		return git.Query{}, err
 	}
-	credential, err := p.credential(ctx, a, u)
+	credential, err := p.Credential(ctx, a, u, a.Spec.Source.SecretRef, "spec.source.secretRef")
 	if err != nil {
 		return git.Query{}, err
 	}
@@ -66,44 +65,6 @@ func (p Policy) Canonical(repo string) string {
 		return own
 	}
 	return repo
-}
-
-func (p Policy) credential(ctx context.Context, a *v1alpha1.Application, u git.URL) (git.Credential, error) {
-	if a.Spec.Source.SecretRef != nil {
-		c, err := p.Catalog.Credential(ctx, a)
-		if err != nil {
-			return git.Credential{}, err
-		}
-		return credentialOf(c.Username, c.Password, c.BearerToken), nil
-	}
-	configured, ok := p.Git.Credential(u.String(), a.Namespace)
-	if !ok {
-		return git.Credential{}, nil
-	}
-	return fromFiles(configured)
-}
-
-func credentialOf(username, password, token string) git.Credential {
-	if token != "" {
-		return git.Bearer(token)
-	}
-	return git.Basic(username, password)
-}
-
-// fromFiles reads the files at each use, so that a rotated credential is taken up.
-func fromFiles(c config.Credential) (git.Credential, error) {
-	values := map[string]string{}
-	for _, file := range []string{c.UsernameFile, c.PasswordFile, c.BearerTokenFile} {
-		if file == "" {
-			continue
-		}
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return git.Credential{}, fault.Retry(fault.FetchFailed, "read the credential for %s: %w", c.Prefix, err)
-		}
-		values[file] = strings.TrimSpace(string(content))
-	}
-	return credentialOf(values[c.UsernameFile], values[c.PasswordFile], values[c.BearerTokenFile]), nil
 }
 
 // Follows says whether a push of a ref, by its full name, may change what an
