@@ -28,9 +28,9 @@ const module = "github.com/plumb-gitops/plumb/"
 // one above it, and the packages of one family may import each other.
 var floors = [][]string{
 	{"fault", "app", "failpoint"},
-	{"object", "event", "app/v1alpha1", "telemetry", "tree", "fields"},
+	{"object", "event", "app/v1alpha1", "telemetry", "tree", "fields", "egress"},
 	{"config", "bus", "webhook", "git", "health", "inventory", "generate", "render", "cluster", "ignore"},
-	{"service", "catalog", "route", "plan"},
+	{"service", "catalog", "route", "plan", "chart"},
 	{"apply", "source"},
 	{"report"},
 	{"reconcile", "alert"},
