@@ -9,6 +9,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/render/child"
 	"github.com/plumb-gitops/plumb/pkg/render/helm"
+	"github.com/plumb-gitops/plumb/pkg/render/jsonnet"
 	"github.com/plumb-gitops/plumb/pkg/render/kustomize"
 )
 
@@ -20,6 +21,13 @@ func jobOf(q Request, root, renderer string) child.Job {
 			p.Spec = *q.Source.Kustomize
 		}
 		return child.Job{Kustomize: &p}
+	}
+	if renderer == Jsonnet {
+		p := jsonnet.Params{Path: root}
+		if q.Source.Jsonnet != nil {
+			p.Spec = *q.Source.Jsonnet
+		}
+		return child.Job{Jsonnet: &p}
 	}
 	spec := q.Source.Helm
 	if spec == nil {
@@ -59,6 +67,6 @@ func poisonKey(q Request, job child.Job) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("encode job: %w", err)
 	}
-	sum := sha256.Sum256(append(params, hash...))
+	sum := sha256.Sum256(append(params, hash+q.Keys.ID()...))
 	return hex.EncodeToString(sum[:]), nil
 }

@@ -2,8 +2,9 @@
 //
 // It is pure: the same tree and the same parameters give the same objects. Nothing
 // of the repository runs and nothing of the network is read. YAML directories are
-// rendered in process under limits; kustomize and Helm run in the processes of
-// render/child. It may import app/v1alpha1, object, fault and its own
+// rendered in process under limits; kustomize, Helm and Jsonnet run in the processes
+// of render/child. Files encrypted by SOPS are decrypted where they are read, whatever
+// reads them, and variables are replaced in what was rendered. It may import app/v1alpha1, object, fault and its own
 // sub-packages; never git, whose Tree it takes as an interface.
 //
 // What is wrong with the source is a permanent fault with reason RenderFailed that
@@ -23,6 +24,8 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/object"
 	"github.com/plumb-gitops/plumb/pkg/render/child"
+	"github.com/plumb-gitops/plumb/pkg/render/decrypt"
+	"github.com/plumb-gitops/plumb/pkg/render/substitute"
 )
 
 // Tree is the source tree from its root on. When it also is an fs.ReadLinkFS, its
@@ -49,6 +52,10 @@ type Request struct {
 	Source          v1alpha1.Source
 	Name, Namespace string
 	Capabilities    Capabilities
+	// Variables are what spec.source.substitute names, already read and merged.
+	Variables substitute.Variables
+	// Keys are those of spec.source.decryption.
+	Keys decrypt.Keys
 	// ChartPath is where the tree holds the chart of Source.Helm.Chart; empty: the
 	// chart is the one at Source.Path. Value files are relative to Source.Path.
 	ChartPath string
@@ -59,6 +66,7 @@ const (
 	Directory = "directory"
 	Kustomize = "kustomize"
 	Helm      = "helm"
+	Jsonnet   = "jsonnet"
 )
 
 // Result is what a render gave and what it depends on.
@@ -119,6 +127,7 @@ func (r *Renderer) Close() { r.children.Close() }
 // paths were read, so that a change of one of them is seen.
 func (r *Renderer) Render(ctx context.Context, q Request) (Result, error) {
 	v := newView(q.Tree, r.limits)
+	v.keys = q.Keys
 	result, err := r.render(ctx, q, v)
 	result.Outside = v.Outside()
 	if v.refusal != nil && ctx.Err() == nil {
@@ -126,7 +135,8 @@ func (r *Renderer) Render(ctx context.Context, q Request) (Result, error) {
 	}
 	if err != nil {
 		result.Objects = object.Set{}
-		return result, fault.As(fault.RenderFailed, err)
+		secrets := append(v.secrets, q.Variables.Secrets()...)
+		return result, fault.As(fault.RenderFailed, mask(err, secrets))
 	}
 	return result, nil
 }
@@ -146,6 +156,9 @@ func (r *Renderer) render(ctx context.Context, q Request, v *view) (Result, erro
 	result := Result{Renderer: renderer}
 	objects, err := r.run(ctx, q, v, root, renderer)
 	if err != nil {
+		return result, err
+	}
+	if objects, err = finish(objects, q); err != nil {
 		return result, err
 	}
 	if len(objects) == 0 {
@@ -193,6 +206,8 @@ func detect(v *view, root string, s v1alpha1.Source) (string, error) {
 		return Kustomize, nil
 	case s.Helm != nil:
 		return Helm, nil
+	case s.Jsonnet != nil:
+		return Jsonnet, nil
 	}
 	for _, m := range []struct{ file, renderer string }{
 		{"Chart.yaml", Helm},
@@ -206,40 +221,51 @@ func detect(v *view, root string, s v1alpha1.Source) (string, error) {
 			return "", fmt.Errorf("look for %s: %w", m.file, err)
 		}
 	}
-	return Directory, nil
+	return detectJsonnet(v, root)
 }
+
+// detectJsonnet knows a directory of Jsonnet by its main.jsonnet. With YAML beside it
+// there are two answers, and a wrong one would prune.
+func detectJsonnet(v *view, root string) (string, error) {
+	_, err := v.Stat(path.Join(root, mainJsonnet))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Directory, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("look for %s: %w", mainJsonnet, err)
+	}
+	entries, err := v.ReadDir(root)
+	if err != nil {
+		return "", fmt.Errorf("list directory: %w", err)
+	}
+	for _, e := range entries {
+		if ext := path.Ext(e.Name()); ext == ".yaml" || ext == ".yml" {
+			return "", refuse(fault.Place{File: root}, "the directory holds %s and YAML files such as %s; say with spec.source.jsonnet or spec.source.directory which are meant", mainJsonnet, e.Name())
+		}
+	}
+	return Jsonnet, nil
+}
+
+const mainJsonnet = "main.jsonnet"
 
 // checkSource repeats what the CRD refuses, since plumb render reads files that no
 // API server has checked.
 func checkSource(q Request) error {
 	s := q.Source
-	if err := checkUnsupported(q); err != nil {
-		return err
+	if s.Decryption != nil && !q.Keys.Given() {
+		return refuse(fault.Place{Field: "spec.source.decryption"}, "its keys were not read; give the Secret that it names")
 	}
 	if s.Helm != nil && s.Helm.Chart != "" && q.ChartPath == "" {
 		return refuse(fault.Place{Field: "spec.source.helm.chart"}, "the chart was not fetched; give a tree that holds it")
 	}
 	given := 0
-	for _, set := range []bool{s.Directory != nil, s.Kustomize != nil, s.Helm != nil} {
+	for _, set := range []bool{s.Directory != nil, s.Kustomize != nil, s.Helm != nil, s.Jsonnet != nil} {
 		if set {
 			given++
 		}
 	}
 	if given > 1 {
-		return refuse(fault.Place{Field: "spec.source"}, "give one of directory, kustomize and helm")
-	}
-	return nil
-}
-
-func checkUnsupported(q Request) error {
-	s := q.Source
-	fields := map[string]bool{
-		"jsonnet": s.Jsonnet != nil, "substitute": s.Substitute != nil, "decryption": s.Decryption != nil,
-	}
-	for _, field := range []string{"jsonnet", "substitute", "decryption"} {
-		if fields[field] {
-			return refuse(fault.Place{Field: "spec.source." + field}, "not supported yet; remove the field")
-		}
+		return refuse(fault.Place{Field: "spec.source"}, "give one of directory, kustomize, helm and jsonnet")
 	}
 	return nil
 }

@@ -244,16 +244,14 @@ func TestRenderOfADirectoryOnDisk(t *testing.T) {
 	}
 }
 
-func TestUnsupportedFieldsAreRefusedByName(t *testing.T) {
+func TestSourcesThatAreRefusedByTheirFields(t *testing.T) {
 	r := newRenderer(t, render.Options{})
 	tree := fstest.MapFS{"a.yaml": {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")}}
 	cases := map[string]struct {
 		source v1alpha1.Source
 		want   string
 	}{
-		"jsonnet":        {v1alpha1.Source{Jsonnet: &v1alpha1.JsonnetSource{}}, "spec.source.jsonnet: not supported yet"},
-		"substitution":   {v1alpha1.Source{Substitute: &v1alpha1.Substitution{}}, "spec.source.substitute: not supported yet"},
-		"decryption":     {v1alpha1.Source{Decryption: &v1alpha1.Decryption{}}, "spec.source.decryption: not supported yet"},
+		"keys not read":  {v1alpha1.Source{Decryption: &v1alpha1.Decryption{}}, "spec.source.decryption: its keys were not read"},
 		"a remote chart": {v1alpha1.Source{Helm: &v1alpha1.HelmSource{Chart: "web", Repo: "https://example.com"}}, "spec.source.helm.chart: the chart was not fetched"},
 		"two renderers":  {v1alpha1.Source{Helm: &v1alpha1.HelmSource{}, Directory: &v1alpha1.DirectorySource{}}, "spec.source: give one of"},
 	}

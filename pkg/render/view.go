@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/render/decrypt"
 )
 
 // maxLinks is how many symlinks one path may lead through, as in Linux.
@@ -20,13 +21,15 @@ type view struct {
 	tree   Tree
 	links  fs.ReadLinkFS // nil: the tree shows no symlinks
 	limits Limits
+	keys   decrypt.Keys
 
 	mu      sync.Mutex
 	files   int
 	bytes   int64
 	plain   map[string]bool // paths known to be directories and no links
 	records records
-	refusal error // the first rule that was broken
+	secrets []string // plaintexts of encrypted files, which no error may tell
+	refusal error    // the first rule that was broken
 }
 
 func newView(tree Tree, limits Limits) *view {
@@ -86,7 +89,21 @@ func (v *view) ReadFile(name string) ([]byte, error) {
 		err = v.refuse(real, "the file has more bytes than the tree says")
 	}
 	v.records.add(real, read)
-	return data, err
+	if err != nil {
+		return nil, err
+	}
+	return v.decrypt(real, data)
+}
+
+// decrypt shows a file of SOPS as what it holds. A failure ends the render: what a
+// renderer made of ciphertext would be wrong.
+func (v *view) decrypt(real string, data []byte) ([]byte, error) {
+	plain, err := v.keys.Decrypt(real, data)
+	if err != nil && v.refusal == nil {
+		v.refusal = err
+	}
+	v.secrets = append(v.secrets, plain.Secrets...)
+	return plain.Data, err
 }
 
 // ReadDir lists a directory by name. Links among the entries are told as links.

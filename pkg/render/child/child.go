@@ -1,4 +1,4 @@
-// Package child runs renders of foreign code paths (kustomize, Helm templates) in
+// Package child runs renders of foreign code paths (kustomize, Helm, Jsonnet) in
 // processes that can do nothing but render: Plumb's own binary, executed again with
 // an empty environment and no credential, limited in memory and CPU time, without
 // the right to open a file or a socket, and killed by wall clock. A render in
@@ -6,7 +6,7 @@
 //
 // The tree stays with the parent, which answers each read over a pipe, so limits and
 // the record of accesses do not depend on the child. The package may import
-// render/kustomize, render/helm, render/manifest and fault.
+// render/kustomize, render/helm, render/jsonnet, render/manifest and fault.
 //
 // A failed render is a permanent fault. A child that dies is a transient one the
 // first time; from the second time on the same tree is refused without a try.
@@ -28,6 +28,7 @@ import (
 
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/render/helm"
+	"github.com/plumb-gitops/plumb/pkg/render/jsonnet"
 	"github.com/plumb-gitops/plumb/pkg/render/kustomize"
 	"github.com/plumb-gitops/plumb/pkg/render/manifest"
 )
@@ -39,6 +40,7 @@ const argv0 = "plumb-render-child"
 type Job struct {
 	Kustomize *kustomize.Params `json:"kustomize,omitempty"`
 	Helm      *helm.Params      `json:"helm,omitempty"`
+	Jsonnet   *jsonnet.Params   `json:"jsonnet,omitempty"`
 }
 
 // Main serves renders when this process is a child, until its parent goes, and
@@ -170,6 +172,8 @@ func (s *server) render(f frame) (items []manifest.Rendered, err error) {
 		return kustomize.Build(tree, *job.Kustomize)
 	case job.Helm != nil:
 		return helm.Template(tree, *job.Helm)
+	case job.Jsonnet != nil:
+		return jsonnet.Evaluate(tree, *job.Jsonnet)
 	}
 	return nil, errors.New("the job names no renderer")
 }
