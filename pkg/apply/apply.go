@@ -28,7 +28,7 @@ const defaultParallel = 16
 // Client is what is needed of cluster.Client.
 type Client interface {
 	Get(ctx context.Context, id object.ID, version string) (*unstructured.Unstructured, error)
-	Apply(ctx context.Context, o object.Object, options cluster.ApplyOptions) (*unstructured.Unstructured, error)
+	Apply(ctx context.Context, o object.Object, options cluster.ApplyOptions) (cluster.Applied, error)
 	Delete(ctx context.Context, id object.ID, version string, options cluster.DeleteOptions) error
 }
 

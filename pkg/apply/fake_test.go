@@ -64,17 +64,17 @@ func (m *memory) read(id object.ID) *unstructured.Unstructured {
 	return nil
 }
 
-func (m *memory) Apply(_ context.Context, o object.Object, options cluster.ApplyOptions) (*unstructured.Unstructured, error) {
+func (m *memory) Apply(_ context.Context, o object.Object, options cluster.ApplyOptions) (cluster.Applied, error) {
 	id := o.ID()
 	if err := m.enter("apply", id); err != nil {
-		return nil, err
+		return cluster.Applied{}, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.writes++
 	old := m.objects[id]
 	if options.UID != "" && (old == nil || old.GetUID() != options.UID) {
-		return nil, fault.Retry("", "apply %s: %w", id.Human(), cluster.ErrReplaced)
+		return cluster.Applied{}, fault.Retry("", "apply %s: %w", id.Human(), cluster.ErrReplaced)
 	}
 	u := o.Unstructured()
 	u.SetUID(types.UID("uid-" + strconv.Itoa(m.last)))
@@ -86,7 +86,7 @@ func (m *memory) Apply(_ context.Context, o object.Object, options cluster.Apply
 		m.made[u.GetUID()] = id
 	}
 	u.SetManagedFields(fieldsOf(o))
-	return m.store(u), nil
+	return cluster.Applied{Unstructured: m.store(u)}, nil
 }
 
 func (m *memory) Delete(_ context.Context, id object.ID, _ string, options cluster.DeleteOptions) error {

@@ -24,7 +24,9 @@ type Outcome struct {
 	Action plan.Action
 	// Live is the object after it: the answer to the apply, or what was read before;
 	// nil when it is absent or was not read.
-	Live    *unstructured.Unstructured
+	Live *unstructured.Unstructured
+	// Losers had fields otherwise than Git, and lost them to this apply.
+	Losers  []cluster.Loser
 	Err     error
 	Skipped bool // not begun
 	Gone    bool // pruned, and seen to be absent

@@ -28,9 +28,9 @@ func (r *run) apply(a plan.Action) Outcome {
 		if err := failpoint.Hit(failpoint.ApplyObject); err != nil {
 			return failed(a, err)
 		}
-		live, err := r.client.Apply(r.ctx, a.Object, cluster.ApplyOptions{UID: types.UID(a.UID)})
+		applied, err := r.client.Apply(r.ctx, a.Object, cluster.ApplyOptions{UID: types.UID(a.UID), Takeover: a.Live, Guard: r.allowed})
 		if err == nil {
-			return Outcome{Action: a, Live: live}
+			return Outcome{Action: a, Live: applied.Unstructured, Losers: applied.Losers}
 		}
 		if try > 1 || !errors.Is(err, cluster.ErrReplaced) {
 			return failed(a, err)

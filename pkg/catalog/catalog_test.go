@@ -67,7 +67,7 @@ func apply(t *testing.T, client *cluster.Client, namespace, manifest string) *un
 	if err != nil {
 		t.Fatal(err)
 	}
-	return live
+	return live.Unstructured
 }
 
 const web = `{apiVersion: plumb.dev/v1alpha1, kind: Application, metadata: {name: web, namespace: NS}, spec: {source: {repo: "https://github.com/acme/config"}}}`

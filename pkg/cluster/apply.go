@@ -2,13 +2,12 @@ package cluster
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -17,11 +16,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/fields"
 	"github.com/plumb-gitops/plumb/pkg/object"
 )
 
-// fieldManager owns what Git says. It is v1alpha1.FieldManager, which lives a floor above the wire.
-const fieldManager = "plumb"
+const fieldManager = fields.Manager
 
 // ApplyOptions guard one apply.
 type ApplyOptions struct {
@@ -29,54 +28,141 @@ type ApplyOptions struct {
 	UID types.UID
 	// DryRun asks for the answer without the change.
 	DryRun bool
+	// Takeover, when set, is the live object as it was read: what former declarers
+	// own of it (see fields.Takeover) becomes Plumb's first, so that what Git does
+	// not say any more goes.
+	Takeover *unstructured.Unstructured
+	// Guard is asked before every write after the first; nil allows them.
+	Guard func() error
+}
+
+// Applied is the object after an apply, and who lost fields to it.
+type Applied struct {
+	*unstructured.Unstructured
+	Losers []Loser
 }
 
 // Apply applies the object server-side as manager plumb, taking conflicting
 // fields over, and returns the object as it is now. A field that the API does
-// not know is refused. A kind that is not served is a permanent ErrUnknownKind.
-func (c *Client) Apply(ctx context.Context, o object.Object, options ApplyOptions) (*unstructured.Unstructured, error) {
-	id := o.ID()
-	if err := checkName(id); err != nil {
-		return nil, err
+// not know is refused. A kind that is not served is a permanent ErrUnknownKind,
+// a change of what cannot change a permanent *ImmutableError.
+//
+// It is one request, one more when there are conflicts, and two more when there is
+// something to take over.
+func (c *Client) Apply(ctx context.Context, o object.Object, options ApplyOptions) (Applied, error) {
+	if err := checkName(o.ID()); err != nil {
+		return Applied{}, err
 	}
 	body, err := applyBody(o, options.UID)
 	if err != nil {
+		return Applied{}, err
+	}
+	a := applying{client: c, object: o, body: body, ApplyOptions: options}
+	if options.Takeover == nil {
+		return a.settle(ctx)
+	}
+	return a.taking(ctx)
+}
+
+// applying is one Apply.
+type applying struct {
+	ApplyOptions
+	client *Client
+	object object.Object
+	body   []byte
+	writes int
+}
+
+// taking applies after the takeover. An object from before there were managed
+// fields has its former declarer only after its first apply.
+func (a *applying) taking(ctx context.Context) (Applied, error) {
+	if a.DryRun {
+		applied, err := a.settle(ctx)
+		if err == nil {
+			applied.Unstructured = fields.Released(applied.Unstructured)
+		}
+		return applied, err
+	}
+	if err := a.takeOver(ctx, a.Takeover); err != nil {
+		return Applied{}, err
+	}
+	applied, err := a.settle(ctx)
+	if err != nil || !fields.NeedsTakeover(applied.Unstructured) {
+		return applied, err
+	}
+	if err := a.takeOver(ctx, applied.Unstructured); err != nil {
+		return Applied{}, err
+	}
+	again, err := a.settle(ctx)
+	again.Losers = append(applied.Losers, again.Losers...)
+	return again, err
+}
+
+// settle applies without force, to hear of conflicts, and then with it.
+func (a *applying) settle(ctx context.Context) (Applied, error) {
+	live, err := a.send(ctx, false)
+	losers := losersOf(err)
+	if len(losers) > 0 {
+		live, err = a.send(ctx, true)
+	}
+	switch {
+	case a.UID != "" && replaced(err):
+		err = fault.Retry("", "apply %s: %w", a.object.ID().Human(), ErrReplaced)
+	case err != nil:
+		err = immutable(a.object, err)
+	}
+	if err != nil {
+		return Applied{}, err
+	}
+	return Applied{live, losers}, nil
+}
+
+func (a *applying) send(ctx context.Context, force bool) (*unstructured.Unstructured, error) {
+	if err := a.allowed(); err != nil {
 		return nil, err
 	}
+	c, id := a.client, a.object.ID()
 	live := &unstructured.Unstructured{}
-	err = c.onServed(ctx, o.GroupVersionKind(), func(k kind) error {
+	err := c.onServed(ctx, a.object.GroupVersionKind(), func(k kind) error {
 		if k.namespaced && id.Namespace == "" {
-			return fault.Refuse("", o.Place(), "apply: no namespace is set")
+			return fault.Refuse("", a.object.Place(), "apply: no namespace is set")
 		}
-		req := c.verb("PATCH").AbsPath(k.path(id.Namespace), id.Name).Body(body).
+		req := c.verb("PATCH").AbsPath(k.path(id.Namespace), id.Name).Body(a.body).
 			SetHeader("Content-Type", string(types.ApplyYAMLPatchType)).
-			Param("fieldManager", fieldManager).Param("force", "true").
+			Param("fieldManager", fieldManager).Param("force", strconv.FormatBool(force)).
 			Param("fieldValidation", metav1.FieldValidationStrict)
-		if options.DryRun {
+		if a.DryRun {
 			req.Param("dryRun", metav1.DryRunAll)
 		}
 		return c.do(ctx, action{"apply", id, c.identity}, req, &live.Object)
 	})
-	if options.UID != "" && replaced(err) {
-		return nil, fault.Retry("", "apply %s: %w", id.Human(), ErrReplaced)
+	return live, err
+}
+
+// allowed asks the guard, which the caller itself asked before the first write.
+func (a *applying) allowed() error {
+	a.writes++
+	if a.writes == 1 || a.Guard == nil {
+		return nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	return live, nil
+	return a.Guard()
 }
 
 // replaced reports that the uid did not fit: 409 when there is no object of that
 // name, and 422 at metadata.uid when there is another.
 func replaced(err error) bool {
-	if _, conflict := hasStatus(err, http.StatusConflict); conflict {
-		return true
-	}
 	var refused *apiError
-	if !errors.As(err, &refused) || refused.status.Code != http.StatusUnprocessableEntity || refused.status.Details == nil {
+	if !errors.As(err, &refused) {
 		return false
 	}
-	return slices.ContainsFunc(refused.status.Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
+	switch refused.status.Code {
+	case http.StatusConflict:
+		return len(losersOf(err)) == 0
+	case http.StatusUnprocessableEntity:
+		return refused.status.Details != nil &&
+			slices.ContainsFunc(refused.status.Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
+	}
+	return false
 }
 
 // onServed is onKind for exactly this version, as writing needs it.
@@ -146,22 +232,5 @@ func foldStringData(secret map[string]any) error {
 	return nil
 }
 
-// FieldsHash is the hash of Plumb's own entry in managedFields: it moves with
-// every edit of a field that Git owns, whoever made it, and never with what
-// others own or with status. It is empty when Plumb owns nothing.
-func FieldsHash(u *unstructured.Unstructured) string {
-	entries, _, _ := unstructured.NestedSlice(u.Object, "metadata", "managedFields")
-	for _, e := range entries {
-		entry, ok := e.(map[string]any)
-		if !ok || entry["manager"] != fieldManager || entry["operation"] != "Apply" || entry["subresource"] != nil {
-			continue
-		}
-		fields, err := json.Marshal([]any{entry["apiVersion"], entry["fieldsV1"]}) // maps are written sorted
-		if err != nil {
-			return ""
-		}
-		sum := sha256.Sum256(fields)
-		return hex.EncodeToString(sum[:16])
-	}
-	return ""
-}
+// FieldsHash is fields.Hash of all that Plumb owns.
+func FieldsHash(u *unstructured.Unstructured) string { return fields.Hash(u) }

@@ -38,7 +38,7 @@ func apply(t *testing.T, c *cluster.Client, o object.Object) *unstructured.Unstr
 	if err != nil {
 		t.Fatal(err)
 	}
-	return live
+	return live.Unstructured
 }
 
 // TestFieldsHash: it moves with edits of what Git owns and with nothing else.

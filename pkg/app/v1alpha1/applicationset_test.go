@@ -103,5 +103,6 @@ func applySet(t *testing.T, c *cluster.Client, namespace, spec string) (*unstruc
 	}
 	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "plumb.dev/v1alpha1", "kind": "ApplicationSet",
 		"metadata": map[string]any{"namespace": namespace, "name": "set"}, "spec": content}}
-	return c.Apply(t.Context(), object.New(u, "", 0), cluster.ApplyOptions{})
+	applied, err := c.Apply(t.Context(), object.New(u, "", 0), cluster.ApplyOptions{})
+	return applied.Unstructured, err
 }
