@@ -20,17 +20,19 @@ const maxFile = 1 << 20
 // Config is the whole file. Each service reads the shared sections (Cluster,
 // Kubernetes, NATS, Admin, Git) and its own.
 type Config struct {
-	Cluster      string // name of this cluster on the bus
-	Kubernetes   Kubernetes
-	NATS         NATS
-	Admin        Admin
-	Git          Git
-	Receiver     Receiver
-	Worker       Worker
-	DriftScanner DriftScanner
-	Committer    Committer
-	Alerter      Alerter
-	Dashboard    Dashboard
+	Cluster string // name of this cluster on the bus
+	// ClusterLabels say what this cluster is, to the clusters generator of ApplicationSets.
+	ClusterLabels map[string]string
+	Kubernetes    Kubernetes
+	NATS          NATS
+	Admin         Admin
+	Git           Git
+	Receiver      Receiver
+	Worker        Worker
+	DriftScanner  DriftScanner
+	Committer     Committer
+	Alerter       Alerter
+	Dashboard     Dashboard
 }
 
 // Kubernetes says how to reach the API server.

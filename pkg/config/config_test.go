@@ -26,6 +26,7 @@ func secrets(t *testing.T) string {
 
 const everything = `
 cluster: prod
+clusterLabels: {env: prod, example.org/region: eu-1}
 kubernetes: {kubeconfig: DIR/secret}
 nats: {url: "nats://a:4222,tls://b:4222", credentialsFile: DIR/secret, dataDir: /data, replicas: 3}
 admin: {listen: "127.0.0.1:9000"}
@@ -61,10 +62,11 @@ func TestParseReadsEveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := config.Config{
-		Cluster:    "prod",
-		Kubernetes: config.Kubernetes{Kubeconfig: secret},
-		NATS:       config.NATS{URL: "nats://a:4222,tls://b:4222", CredentialsFile: secret, DataDir: "/data", Replicas: 3},
-		Admin:      config.Admin{Listen: "127.0.0.1:9000"},
+		Cluster:       "prod",
+		ClusterLabels: map[string]string{"env": "prod", "example.org/region": "eu-1"},
+		Kubernetes:    config.Kubernetes{Kubeconfig: secret},
+		NATS:          config.NATS{URL: "nats://a:4222,tls://b:4222", CredentialsFile: secret, DataDir: "/data", Replicas: 3},
+		Admin:         config.Admin{Listen: "127.0.0.1:9000"},
 		Git: config.Git{
 			InsecureHosts: []string{"127.0.0.1", "git.local"},
 			Credentials: []config.Credential{
@@ -124,7 +126,7 @@ func TestBadInputIsNamedWithItsPlace(t *testing.T) {
 	for sentence, c := range map[string]struct{ file, want string }{
 		"an unknown section": {
 			"cluster: a\nrecevier: {}\n",
-			`plumb.yaml:2: recevier: unknown key; known here: admin, alerter, cluster, committer, dashboard, driftScanner, git, kubernetes, nats, receiver, worker`,
+			`plumb.yaml:2: recevier: unknown key; known here: admin, alerter, cluster, clusterLabels, committer, dashboard, driftScanner, git, kubernetes, nats, receiver, worker`,
 		},
 		"an unknown key of a section": {
 			"worker:\n  concurency: 3\n",
@@ -145,6 +147,14 @@ func TestBadInputIsNamedWithItsPlace(t *testing.T) {
 		"an empty secret": {
 			"alerter: {channels: [{name: a, type: slack, urlFile: DIR/empty}]}\n",
 			`plumb.yaml:1: alerter.channels[0].urlFile: DIR/empty is empty; write the value into it`,
+		},
+		"a label of the cluster whose value is none": {
+			"clusterLabels: {env: a b}\n",
+			`plumb.yaml:1: clusterLabels.env: "a b" is not a label; use at most 63 letters, digits, '-', '_' and '.', as in env: prod`,
+		},
+		"a label of the cluster whose name is none": {
+			"clusterLabels: {a/b/c: x}\n",
+			`plumb.yaml:1: clusterLabels.a/b/c: "a/b/c" is not a label; use at most 63 letters, digits, '-', '_' and '.', as in env: prod`,
 		},
 		"a directory for a file": {
 			"kubernetes: {kubeconfig: DIR}\n",
@@ -431,7 +441,7 @@ func TestTheConfigurationPageIsValid(t *testing.T) {
 	// What is not an example is a default.
 	c.Git, c.Receiver.Hooks, c.Alerter = config.Git{InsecureHosts: []string{}}, nil, config.Alerter{}
 	want := config.Default()
-	want.Git.InsecureHosts = []string{}
+	want.Git.InsecureHosts, want.ClusterLabels = []string{}, map[string]string{}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Error(diff)
 	}

@@ -94,11 +94,16 @@ func under(url, prefix string) int {
 // canonical is scheme://host[:port]/path as event.RepoName writes it, also for a
 // host alone; empty when it is no such URL.
 func canonical(raw string) string {
-	scheme, _, ok := strings.Cut(raw, "://")
+	scheme, rest, ok := strings.Cut(raw, "://")
+	scheme = strings.ToLower(scheme)
+	spoken := scheme
+	if scheme == "oci" {
+		spoken = "https" // RepoName knows the schemes of Git, and registries speak this one
+	}
 	// A segment more, as RepoName wants a path.
-	name, err := event.RepoName(strings.TrimSuffix(strings.TrimRight(raw, "/"), ".git") + "/x")
+	name, err := event.RepoName(spoken + "://" + strings.TrimSuffix(strings.TrimRight(rest, "/"), ".git") + "/x")
 	if !ok || err != nil {
 		return ""
 	}
-	return strings.ToLower(scheme) + "://" + strings.TrimSuffix(name, "/x")
+	return scheme + "://" + strings.TrimSuffix(name, "/x")
 }

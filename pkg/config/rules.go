@@ -18,6 +18,17 @@ var Providers = []string{
 	"dockerhub", "ghcr", "quay", "harbor", "distribution",
 }
 
+// labelText is what Kubernetes takes as the name of a label, whose prefix is optional,
+// and without it as a value.
+var labelText = regexp.MustCompile(`^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
+
+func labelled(_ *reader, value string) error {
+	if !labelText.MatchString(value) {
+		return fmt.Errorf("%q is not a label; use at most 63 letters, digits, '-', '_' and '.', as in env: prod", value)
+	}
+	return nil
+}
+
 var label = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
 func filled(_ *reader, value string) error {

@@ -60,17 +60,18 @@ func (r *reader) err() error {
 // sections is the schema of the file.
 func (c *Config) sections(used []string) map[string]field {
 	schema := map[string]field{
-		"cluster":      text(&c.Cluster, name),
-		"kubernetes":   object(map[string]field{"kubeconfig": text(&c.Kubernetes.Kubeconfig, existing)}),
-		"nats":         c.NATS.fields(),
-		"admin":        object(map[string]field{"listen": text(&c.Admin.Listen, address)}),
-		"git":          c.Git.fields(),
-		"receiver":     c.Receiver.fields(),
-		"worker":       c.Worker.fields(),
-		"driftScanner": object(map[string]field{"interval": duration(&c.DriftScanner.Interval, 10*time.Second, 24*time.Hour)}),
-		"committer":    object(nil),
-		"alerter":      c.Alerter.fields(),
-		"dashboard":    object(map[string]field{"listen": text(&c.Dashboard.Listen, address)}),
+		"cluster":       text(&c.Cluster, name),
+		"clusterLabels": table(&c.ClusterLabels, labelled),
+		"kubernetes":    object(map[string]field{"kubeconfig": text(&c.Kubernetes.Kubeconfig, existing)}),
+		"nats":          c.NATS.fields(),
+		"admin":         object(map[string]field{"listen": text(&c.Admin.Listen, address)}),
+		"git":           c.Git.fields(),
+		"receiver":      c.Receiver.fields(),
+		"worker":        c.Worker.fields(),
+		"driftScanner":  object(map[string]field{"interval": duration(&c.DriftScanner.Interval, 10*time.Second, 24*time.Hour)}),
+		"committer":     object(nil),
+		"alerter":       c.Alerter.fields(),
+		"dashboard":     object(map[string]field{"listen": text(&c.Dashboard.Listen, address)}),
 	}
 	for key, read := range schema {
 		schema[key] = section(read, len(used) == 0 || slices.Contains(used, key))
