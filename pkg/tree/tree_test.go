@@ -45,6 +45,7 @@ func TestATreeIsAFileSystem(t *testing.T) {
 		"in memory":              {base, []string{"apps/web/a.yaml", "base/b.yaml", "link"}},
 		"with one at its root":   {mount(t, base, map[string]tree.Tree{"$values": values}), []string{"apps/web/a.yaml", "$values/prod/values.yaml"}},
 		"with one further below": {mount(t, base, map[string]tree.Tree{"apps/web/charts/redis": values}), []string{"apps/web/a.yaml", "apps/web/charts/redis/prod/values.yaml"}},
+		"a directory of another": {tree.Sub(mount(t, base, map[string]tree.Tree{"apps/web/charts/x": values}), "apps/web"), []string{"a.yaml", "charts/x/prod/values.yaml"}},
 		"with one in another": {
 			mount(t, mount(t, base, map[string]tree.Tree{"$chart": values}), map[string]tree.Tree{"$chart/charts/x": values}),
 			[]string{"$chart/prod/values.yaml", "$chart/charts/x/prod/values.yaml"},
