@@ -192,6 +192,12 @@ func SyncLease(cluster, namespace, name string) string {
 	return key("sync", cluster, namespace, name)
 }
 
+// SetLease is the key that is held while an ApplicationSet is worked on. It is of
+// the family of SyncLease, and of no Application: their names have no "_".
+func SetLease(cluster, namespace, name string) string {
+	return key("sync", cluster, namespace, "_set_"+name)
+}
+
 // ScanLease is the key of a part of a cluster's sweeps.
 func ScanLease(cluster, shard string) string { return key("scan", cluster, shard) }
 

@@ -21,23 +21,33 @@ const optional = "optional"
 // AccountMissing fault. A name that cannot be one is AccountMissing too: there
 // is no way from an odd name to Plumb's own rights.
 func IdentityFor(a *v1alpha1.Application, impersonation, defaultServiceAccount string) (cluster.Identity, error) {
-	name, field := a.Spec.ServiceAccountName, "spec.serviceAccountName"
+	return identity(idOf(a.Key()), a.Spec.ServiceAccountName, impersonation, defaultServiceAccount)
+}
+
+// IdentityForSet is IdentityFor for the Applications that a set writes.
+func IdentityForSet(s *v1alpha1.ApplicationSet, impersonation, defaultServiceAccount string) (cluster.Identity, error) {
+	id := object.ID{Group: v1alpha1.Group, Kind: v1alpha1.SetKind.Kind, Namespace: s.Namespace, Name: s.Name}
+	return identity(id, s.Spec.ServiceAccountName, impersonation, defaultServiceAccount)
+}
+
+func identity(of object.ID, name, impersonation, defaultServiceAccount string) (cluster.Identity, error) {
+	field := "spec.serviceAccountName"
 	if name == "" {
 		name, field = defaultServiceAccount, "worker.defaultServiceAccount"
 	}
-	place := fault.Place{Object: idOf(a.Key()).Human(), Field: field}
+	place := fault.Place{Object: of.Human(), Field: field}
 	switch {
 	case name == "" && impersonation == optional:
 		return cluster.Identity{}, nil
 	case name == "":
 		place.Field = "spec.serviceAccountName"
 		return cluster.Identity{}, fault.Refuse(fault.AccountMissing, place,
-			"no ServiceAccount is named, and this cluster requires one; name an account of namespace %s", a.Namespace)
-	case len(validation.IsDNS1123Subdomain(name)) > 0 || len(validation.IsDNS1123Label(a.Namespace)) > 0:
+			"no ServiceAccount is named, and this cluster requires one; name an account of namespace %s", of.Namespace)
+	case len(validation.IsDNS1123Subdomain(name)) > 0 || len(validation.IsDNS1123Label(of.Namespace)) > 0:
 		return cluster.Identity{}, fault.Refuse(fault.AccountMissing, place,
-			"%q is not the name of a ServiceAccount of namespace %s", name, a.Namespace)
+			"%q is not the name of a ServiceAccount of namespace %s", name, of.Namespace)
 	}
-	return cluster.Identity{Namespace: a.Namespace, ServiceAccount: name}, nil
+	return cluster.Identity{Namespace: of.Namespace, ServiceAccount: name}, nil
 }
 
 // CheckAccount returns an AccountMissing fault when the identity's

@@ -262,5 +262,10 @@ func (c *Catalog) patchMetadata(ctx context.Context, key app.Key, metadata map[s
 // Record writes a Kubernetes Event about the Application, later and only if
 // there is room: telling never holds up a sync. Equal ones are counted.
 func (c *Catalog) Record(a *v1alpha1.Application, eventtype, reason, message string) {
-	c.events.record(a, eventtype, reason, message)
+	c.events.record(v1alpha1.GroupVersionKind, a, eventtype, reason, message)
+}
+
+// RecordSet is Record for an ApplicationSet.
+func (c *Catalog) RecordSet(s *v1alpha1.ApplicationSet, eventtype, reason, message string) {
+	c.events.record(v1alpha1.SetKind, s, eventtype, reason, message)
 }

@@ -12,8 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/object"
 )
@@ -62,15 +62,15 @@ func newRecorder(client *cluster.Client, o Options) *recorder {
 	}
 }
 
-func (r *recorder) record(a *v1alpha1.Application, eventtype, reason, message string) {
-	apiVersion, kind := v1alpha1.GroupVersionKind.ToAPIVersionAndKind()
+func (r *recorder) record(gvk schema.GroupVersionKind, o metav1.Object, eventtype, reason, message string) {
+	apiVersion, kind := gvk.ToAPIVersionAndKind()
 	at := r.now()
 	e := &eventsv1.Event{
 		TypeMeta: metav1.TypeMeta{APIVersion: "events.k8s.io/v1", Kind: "Event"},
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: a.Namespace,
+			Namespace: o.GetNamespace(),
 			// As client-go names them: unique by time, and here by number too.
-			Name: fmt.Sprintf("%s.%x.%x", strings.TrimRight(a.Name[:min(len(a.Name), 200)], ".-"), at.UnixNano(), r.number.Add(1)),
+			Name: fmt.Sprintf("%s.%x.%x", strings.TrimRight(o.GetName()[:min(len(o.GetName()), 200)], ".-"), at.UnixNano(), r.number.Add(1)),
 		},
 		EventTime:           metav1.NewMicroTime(at),
 		ReportingController: r.service,
@@ -79,8 +79,8 @@ func (r *recorder) record(a *v1alpha1.Application, eventtype, reason, message st
 		Reason:              reason,
 		Note:                shorten(message),
 		Type:                eventtype,
-		Regarding: corev1.ObjectReference{APIVersion: apiVersion, Kind: kind, Namespace: a.Namespace, Name: a.Name,
-			UID: a.UID, ResourceVersion: a.ResourceVersion},
+		Regarding: corev1.ObjectReference{APIVersion: apiVersion, Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName(),
+			UID: o.GetUID(), ResourceVersion: o.GetResourceVersion()},
 	}
 	select {
 	case r.waiting <- e:
