@@ -79,7 +79,7 @@ func (a *applying) taking(ctx context.Context) (Applied, error) {
 	if a.DryRun {
 		applied, err := a.settle(ctx)
 		if err == nil {
-			applied.Unstructured = fields.Released(applied.Unstructured)
+			applied.Unstructured, err = a.released(ctx, applied.Unstructured)
 		}
 		return applied, err
 	}

@@ -69,7 +69,8 @@ func explainCauses(s metav1.Status) string {
 		if cause.Field == "" || cause.Field == "<nil>" || cause.Type == metav1.CauseTypeUnexpectedServerResponse {
 			continue
 		}
-		if line := cause.Field + ": " + withoutValue(cause.Message); !contains(out, line) {
+		detail, _, _ := strings.Cut(withoutValue(cause.Message), "\n") // a diff follows, with values
+		if line := cause.Field + ": " + detail; !contains(out, line) {
 			out = append(out, line)
 		}
 	}

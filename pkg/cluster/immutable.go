@@ -21,9 +21,7 @@ var ErrImmutable = errors.New("immutable fields cannot be changed")
 // ImmutableError is an ErrImmutable with the fields, as the API server names them.
 type ImmutableError struct {
 	Object object.ID
-	Fields []string // spec.selector; spec alone where the API server says no more
-	// Except are the parts of spec that could be changed, where the API server lists them.
-	Except []string
+	Fields []string // spec.selector; spec where it says no more
 	text   string
 }
 
@@ -49,11 +47,6 @@ func advice(kind schema.GroupKind) string {
 var fixed = regexp.MustCompile(`(?i)\bimmutable\b|may not (be )?changed? (once|after|in an update)|cannot change roleRef|` +
 	`updates to .* (are|is) forbidden|updates may not change fields|(can ?not|must not|may not) be (changed|updated|modified)`)
 
-// others is the list of what can change: fields other than 'replicas', 'template' and 'x' are forbidden.
-var others = regexp.MustCompile(`fields other than (.*?)(?: are forbidden|$)`)
-
-var name = regexp.MustCompile("['`]([A-Za-z0-9.*\\[\\]]+)['`]")
-
 // immutable gives err its meaning when all that the API server objects to is a
 // change of fields that cannot change: then a new object would be accepted.
 func immutable(o object.Object, err error) error {
@@ -70,7 +63,6 @@ func immutable(o object.Object, err error) error {
 		if !slices.Contains(e.Fields, c.Field) {
 			e.Fields = append(e.Fields, c.Field)
 		}
-		e.Except = append(e.Except, exceptions(c.Message)...)
 	}
 	place := o.Place()
 	place.Field = strings.Join(e.Fields, ", ")
@@ -81,16 +73,4 @@ func immutable(o object.Object, err error) error {
 func afterForm(message string) string {
 	detail, _ := strings.CutPrefix(message, "Forbidden: ")
 	return detail
-}
-
-func exceptions(message string) []string {
-	list := others.FindStringSubmatch(message)
-	if list == nil {
-		return nil
-	}
-	var out []string
-	for _, found := range name.FindAllStringSubmatch(list[1], -1) {
-		out = append(out, strings.TrimPrefix(found[1], "spec."))
-	}
-	return out
 }

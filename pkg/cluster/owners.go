@@ -100,6 +100,32 @@ func (a *applying) takeOver(ctx context.Context, live *unstructured.Unstructured
 	return fault.Retry("", "take over the fields of %s: %w", id.Human(), ErrChanged)
 }
 
+// released is the answer to a dry run as it would be after the takeover, with the
+// defaults that come anew for what goes. It costs a request when something does.
+func (a *applying) released(ctx context.Context, answer *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	if !fields.NeedsTakeover(answer) {
+		return answer, nil
+	}
+	after := fields.Released(answer)
+	after.SetResourceVersion("") // whatever it is by now
+	patch, err := json.Marshal([]map[string]any{{"op": "replace", "path": "", "value": after.Object}})
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", a.object.ID().Human(), err)
+	}
+	c, id := a.client, a.object.ID()
+	live := &unstructured.Unstructured{}
+	err = c.onServed(ctx, a.object.GroupVersionKind(), func(k kind) error {
+		req := c.verb("PATCH").AbsPath(k.path(id.Namespace), id.Name).Body(patch).
+			SetHeader("Content-Type", string(types.JSONPatchType)).Param("fieldManager", fieldManager).Param("dryRun", metav1.DryRunAll)
+		return c.do(ctx, action{"try the takeover of", id, c.identity}, req, &live.Object)
+	})
+	if err != nil {
+		return nil, err
+	}
+	live.SetManagedFields(answer.GetManagedFields()) // this was no apply
+	return live, nil
+}
+
 // own writes the managed fields, and nothing when the object moved on. To replace
 // the resourceVersion is to test it: with another one the answer is 409.
 func (a *applying) own(ctx context.Context, entries []metav1.ManagedFieldsEntry, version string) error {
