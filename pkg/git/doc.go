@@ -2,7 +2,8 @@
 // credentials, the fetch into a store on disk, and the tree of a commit as an
 // fs.FS. It is the only package that imports go-git.
 //
-// Nothing from a repository is ever checked out or run. A store is a bare
+// It also chooses among tags by version, mounts submodules, and verifies who signed
+// a commit. Nothing from a repository is ever checked out or run. A store is a bare
 // repository per remote; the first contact asks for depth 1, later fetches send
 // the stored tips and the store's shallow commits, so that a small push costs a
 // small pack. A commit counts as fetched only when it and its trees resolve; a

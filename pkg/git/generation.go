@@ -30,7 +30,7 @@ type generation struct {
 	packs    atomic.Pointer[[]*pack] // newest first
 	tips     []plumbing.Hash         // newest last
 	shallows []plumbing.Hash
-	base     int64 // bytes of packs that were asked for without history
+	base     int64 // bytes of packs that were asked for as if nothing were here
 }
 
 // maxTips is how many tips are remembered, and sent as what we have.

@@ -28,10 +28,11 @@ const (
 type memory struct {
 	bodies *lru[bodyKey, body]
 	dirs   *lru[plumbing.Hash, *dir]
+	links  *lru[plumbing.Hash, string] // the first submodule below a directory
 }
 
 func newMemory(limit int64) *memory {
-	return &memory{bodies: newLRU[bodyKey, body](limit / 2), dirs: newLRU[plumbing.Hash, *dir](limit / 2)}
+	return &memory{bodies: newLRU[bodyKey, body](limit / 2), dirs: newLRU[plumbing.Hash, *dir](limit / 2), links: newLRU[plumbing.Hash, string](limit / 8)}
 }
 
 // objects reads from the packs of one moment; it is immutable and safe for
@@ -188,6 +189,39 @@ func (o *objects) dir(h plumbing.Hash) (*dir, error) {
 	}
 	o.memory.dirs.put(h, d, int64(len(data)+len(d.entries)*48))
 	return d, nil
+}
+
+// submodule finds the first submodule below a directory; empty when there is none.
+// Directories that are known are not looked at again, so that a commit costs what
+// it changes.
+func (o *objects) submodule(h plumbing.Hash, depth int) (string, error) {
+	if found, ok := o.memory.links.get(h); ok || depth > maxDepth {
+		return found, nil
+	}
+	d, err := o.dir(h)
+	if err != nil {
+		return "", onlyDamage(err) // one that must not be read says so when it is
+	}
+	found := ""
+	for _, e := range d.entries {
+		below := ""
+		switch e.mode {
+		case filemode.Submodule:
+			found = e.name
+		case filemode.Dir:
+			if below, err = o.submodule(e.hash, depth+1); err != nil {
+				return "", err
+			}
+		}
+		if below != "" {
+			found = e.name + "/" + below
+		}
+		if found != "" {
+			break
+		}
+	}
+	o.memory.links.put(h, found, int64(64+len(found)))
+	return found, nil
 }
 
 var modes = []filemode.FileMode{

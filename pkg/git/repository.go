@@ -185,6 +185,42 @@ func (r *repository) without(ctx context.Context, g *generation, from *remote, l
 
 // fresh begins a generation; the one before stays until the new one is complete.
 func (r *repository) fresh(ctx context.Context, from *remote, l listing, t target) error {
+	return r.replace(func(g *generation) error { return r.without(ctx, g, from, l, t) })
+}
+
+// dig makes a commit complete that the server does not give out by itself, by
+// asking for the whole history of a target that should contain it.
+func (r *repository) dig(ctx context.Context, from *remote, l listing, t target, commit plumbing.Hash) error {
+	if err := r.lock(ctx); err != nil {
+		return err
+	}
+	defer r.unlock()
+	wanted := target{want: commit, commit: commit}
+	g := r.load()
+	switch {
+	case g != nil && r.settled(g, wanted):
+		r.publish(g)
+		return nil
+	case g != nil && !g.suspect.Load() && len(g.shallows) == 0:
+		if err := r.extend(ctx, g, from, l, t); err != nil {
+			return err
+		}
+	default:
+		all := request{want: t.want, limit: r.o.MaxPack}
+		if err := r.replace(func(g *generation) error { return r.take(ctx, g, from, all, t, l.shallows) }); err != nil {
+			return err
+		}
+		g = r.load()
+	}
+	if !r.settled(g, wanted) {
+		return fault.Refuse(fault.FetchFailed, fault.Place{},
+			"fetch %s: the server does not give out commit %s by itself, and %s does not contain it; push it to a branch, and name that branch in .gitmodules", from.url, commit, describe(t))
+	}
+	return nil
+}
+
+// replace begins a generation that fill makes complete.
+func (r *repository) replace(fill func(*generation) error) error {
 	n := 1
 	if all := r.generations(); len(all) > 0 {
 		n = all[len(all)-1] + 1
@@ -193,7 +229,7 @@ func (r *repository) fresh(ctx context.Context, from *remote, l listing, t targe
 	if err != nil {
 		return fault.As(fault.FetchFailed, err)
 	}
-	if err := r.without(ctx, g, from, l, t); err != nil {
+	if err := fill(g); err != nil {
 		r.discard(g.dir)
 		return err
 	}
@@ -215,7 +251,7 @@ func (r *repository) take(ctx context.Context, g *generation, from *remote, q re
 	if err = errors.Join(err, a.close()); err != nil {
 		return r.explain(a, q, err)
 	}
-	if q.shallow {
+	if len(q.haves) == 0 {
 		g.base += size
 	}
 	if err := r.check(g, from, t); err != nil {

@@ -98,7 +98,7 @@ func (w *walk) enter(name string) (node, error) {
 	switch at.mode {
 	case filemode.Dir:
 	case filemode.Submodule:
-		return node{}, refuseFile(at.path, "it is a submodule; Plumb does not follow submodules")
+		return node{}, notFetched(at.path)
 	default:
 		return node{}, w.missing()
 	}

@@ -148,14 +148,14 @@ func (t *Tree) read(n node) ([]byte, error) {
 	case filemode.Dir:
 		return nil, &fs.PathError{Op: "read", Path: n.path, Err: errors.New("is a directory")}
 	case filemode.Submodule:
-		return nil, refuseFile(n.path, "it is a submodule; Plumb does not follow submodules")
+		return nil, notFetched(n.path)
 	}
 	data, err := t.o.read(n.hash, plumbing.BlobObject, t.maxFile)
 	if err != nil {
 		return nil, t.failed(n.path, err)
 	}
 	if bytes.HasPrefix(data, lfsPointer) {
-		return nil, refuseFile(n.path, "it is a Git LFS pointer; Plumb does not fetch from LFS")
+		return nil, refuseFile(n.path, "it is a Git LFS pointer, and its content is not in Git; keep what is rendered in Git itself (git lfs migrate export --include=%q)", n.path)
 	}
 	return data, nil
 }
