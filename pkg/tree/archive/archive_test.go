@@ -147,6 +147,10 @@ func TestWhatAnArchiveMustNotHold(t *testing.T) {
 	for i := range bomb {
 		bomb[i] = entry{name: fmt.Sprint(i), data: strings.Repeat("x", 4<<10)}
 	}
+	roots := make([]entry, 100)
+	for i := range roots {
+		roots[i].name = "./"
+	}
 	many := make([]entry, 9)
 	for i := range many {
 		many[i].name = strings.Repeat("x", i+1)
@@ -178,6 +182,7 @@ func TestWhatAnArchiveMustNotHold(t *testing.T) {
 		"a link to the directory above":   {pack(t, entry{name: "a", link: ".."}), "leaves the archive"},
 		"a link with a backslash":         {pack(t, entry{name: "a", link: `..\x`}), "leaves the archive"},
 		"too many bytes as they came":     {pack(t, entry{name: "a", data: strings.Repeat("x", 3000)}, entry{name: "b", data: strings.Repeat("x", 3000)}, entry{name: "c", data: strings.Repeat("x", 3000)}), "archive has more than 8192 bytes"},
+		"a bomb of nothing but headers":   {zip(t, pack(t, roots...)), "holds more than 24576 bytes"},
 		"a gzip bomb":                     {zip(t, pack(t, bomb...)), "more than 24576 bytes"},
 		"a file that is too large":        {zip(t, pack(t, entry{name: "a", data: strings.Repeat("x", 5000)})), "file has more than 4096 bytes"},
 		"too many files":                  {zip(t, pack(t, many...)), "more than 8 files"},
@@ -219,13 +224,13 @@ func sparse(t *testing.T) []byte {
 }
 
 func TestLimitsHoldOverAllThatIsGiven(t *testing.T) {
-	limits := archive.Limits{Archive: 100, Content: 50, File: 30, Entries: 2, Depth: 2}
+	limits := archive.Limits{Archive: 45, Content: 42, File: 30, Entries: 2, Depth: 2}
 	for name, c := range map[string]struct {
 		give func(r *archive.Reader, n int) error
 		want string
 	}{
-		"bytes as they came": {func(r *archive.Reader, n int) error { return r.Tar(make([]byte, 20+n*20)) }, "archive has more than 100"},
-		"bytes of files":     {func(r *archive.Reader, n int) error { return r.File(fmt.Sprint(n), make([]byte, 30)) }, "more than 50 bytes together"},
+		"bytes as they came": {func(r *archive.Reader, n int) error { return r.File(fmt.Sprint(n), make([]byte, 20)) }, "archive has more than 45"},
+		"bytes of files":     {func(r *archive.Reader, n int) error { return r.File(fmt.Sprint(n), make([]byte, 15)) }, "more than 42 bytes together"},
 		"files":              {func(r *archive.Reader, n int) error { return r.File(fmt.Sprint(n), nil) }, "more than 2 files"},
 		"bytes of a file":    {func(r *archive.Reader, n int) error { return r.File(fmt.Sprint(n), make([]byte, n*31)) }, "file has more than 30"},
 	} {
