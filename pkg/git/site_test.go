@@ -1,6 +1,7 @@
 package git_test
 
 import (
+	"cmp"
 	"context"
 	"io/fs"
 	"log/slog"
@@ -23,6 +24,9 @@ type site struct {
 	store  *git.Store
 	dir    string // of the store
 	log    *logged
+
+	address    string // of the repository, where that is not the server's own
+	credential git.Credential
 }
 
 // logged keeps what is logged.
@@ -93,7 +97,7 @@ func (s *site) open(o git.Options) {
 
 func (s *site) url() git.URL {
 	s.Helper()
-	u, err := git.ParseURL(s.repo.URL(), loopback)
+	u, err := git.ParseURL(cmp.Or(s.address, s.repo.URL()), loopback)
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -136,7 +140,7 @@ func (s *site) atServer(args ...string) string {
 
 func (s *site) fetch(ref string) git.Commit {
 	s.Helper()
-	c, err := s.store.Fetch(s.Context(), git.Query{URL: s.url(), Ref: ref})
+	c, err := s.store.Fetch(s.Context(), git.Query{URL: s.url(), Ref: ref, Credential: s.credential})
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -1,7 +1,9 @@
 package git
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -123,9 +125,11 @@ func (p *uploadPack) start() (err error) {
 	if p.in, err = p.session.StdinPipe(); err != nil {
 		return err
 	}
-	if p.out, err = p.session.StdoutPipe(); err != nil {
+	out, err := p.session.StdoutPipe()
+	if err != nil {
 		return err
 	}
+	p.out = bufio.NewReaderSize(out, 64<<10) // refs are read line by line
 	p.session.Stderr = p.stderr
 	return p.session.Start(p.host.command())
 }
@@ -166,11 +170,14 @@ func (p *uploadPack) refs(ctx context.Context) (*packp.AdvRefs, error) {
 	defer func() { _ = body.Close() }()
 	refs := packp.NewAdvRefs()
 	err = refs.Decode(body)
+	var said *pktline.ErrorLine
 	switch {
 	case errors.Is(err, packp.ErrEmptyAdvRefs), err == nil && refs.IsEmpty():
 		return nil, transport.ErrEmptyRemoteRepository
 	case errors.Is(err, packp.ErrEmptyInput) && body.exchange.why() == nil:
 		return nil, p.epilogue(ctx)
+	case errors.As(err, &said):
+		return nil, cmp.Or(p.absent(oneLine(said.Text)), err)
 	case err != nil:
 		return nil, err
 	}
@@ -190,17 +197,25 @@ func (p *uploadPack) epilogue(ctx context.Context) error {
 	defer silence.Stop()
 	end := p.session.Wait()
 	said := oneLine(p.stderr.String())
+	if err := p.absent(said); err != nil {
+		return err
+	}
+	var status *ssh.ExitError
+	if errors.As(end, &status) || said != "" {
+		return fault.Retry(fault.FetchFailed, "fetch %s: the server gives no list of refs; it says %q", p.host.url, said)
+	}
+	return p.host.unreachable(ctx, errors.New("the server hung up"))
+}
+
+// absent is an error when what the server says means that there is nothing.
+func (p *uploadPack) absent(said string) error {
 	for _, m := range missing {
 		if strings.Contains(strings.ToLower(said), m) {
 			return fault.Refuse(fault.FetchFailed, fault.Place{Field: "spec.source.repo"},
 				"fetch %s: there is no such repository, or this key may not see it; the server says %q", p.host.url, said)
 		}
 	}
-	var status *ssh.ExitError
-	if errors.As(end, &status) || said != "" {
-		return fault.Retry(fault.FetchFailed, "fetch %s: the server ends without a list of refs and says %q", p.host.url, said)
-	}
-	return p.host.unreachable(ctx, errors.New("the server hung up"))
+	return nil
 }
 
 // request asks for a pack, in the form that has no rounds: git-upload-pack
