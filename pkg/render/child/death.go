@@ -1,6 +1,7 @@
 package child
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -116,5 +117,23 @@ func (p *poison) add(key string, died *deathError) error {
 }
 
 func (r *record) fault() error {
-	return refuse(fault.Place{}, "the render child died %d times on this source: %s; it is not tried again before the source changes", r.count, r.cause)
+	return refuse(fault.Place{}, "%w", &poisonedError{r.count, r.cause})
+}
+
+// poisonedError says why a render was not tried.
+type poisonedError struct {
+	count int
+	cause string
+}
+
+func (e *poisonedError) Error() string {
+	return fmt.Sprintf("the render child died %d times on this source: %s; it is not tried again before the source changes", e.count, e.cause)
+}
+
+// Died is true for errors that say that a child died or would. Unlike other failures
+// they are no function of the source alone: memory and time are the machine's.
+func Died(err error) bool {
+	var died *deathError
+	var poisoned *poisonedError
+	return errors.As(err, &died) || errors.As(err, &poisoned)
 }

@@ -36,7 +36,7 @@ func newImporter(tree Tree, p Params) *importer {
 // Import implements jsonnet.Importer.
 func (i *importer) Import(from, name string) (jsonnet.Contents, string, error) {
 	if path.IsAbs(name) {
-		return jsonnet.Contents{}, "", errors.New("imports are relative: to the importing file, or to a library of the repository")
+		return jsonnet.Contents{}, "", fmt.Errorf("import %q: imports are relative: to the importing file, or to a library of the repository", clipPath(name))
 	}
 	dirs := append([]string{path.Dir(from)}, i.libs...)
 	if from == "" {
@@ -55,9 +55,9 @@ func (i *importer) Import(from, name string) (jsonnet.Contents, string, error) {
 		}
 	}
 	if !inside {
-		return jsonnet.Contents{}, "", errors.New("the path leaves the repository")
+		return jsonnet.Contents{}, "", fmt.Errorf("import %q: the path leaves the repository", clipPath(name))
 	}
-	return jsonnet.Contents{}, "", fmt.Errorf("there is no such file beside the importing one, nor in %v; commit it, or name its directory in spec.source.jsonnet.libs", i.libs)
+	return jsonnet.Contents{}, "", fmt.Errorf("import %q: there is no such file beside the importing one, nor in %v; commit it, or name its directory in spec.source.jsonnet.libs", clipPath(name), i.libs)
 }
 
 func (i *importer) load(at string) (jsonnet.Contents, bool, error) {

@@ -126,7 +126,7 @@ func (f *failure) explain(file string) error {
 	switch err := f.err.(type) {
 	case jsonnet.RuntimeError:
 		message = err.Msg
-		for _, frame := range err.StackTrace {
+		for _, frame := range slices.Backward(err.StackTrace) {
 			if at := frame.Loc.FileName; fs.ValidPath(at) && at != "." && frame.Loc.Begin.Line > 0 {
 				frames = append(frames, fmt.Sprintf("%s:%d", at, frame.Loc.Begin.Line))
 			}
