@@ -35,7 +35,7 @@ import (
 
 // Options are tunables; the zero value is useful.
 type Options struct {
-	InsecureHosts []string       // as git.insecureHosts; https is tried first
+	InsecureHosts []string       // as git.insecureHosts: they may be this machine, and speak plain http
 	RootCAs       *x509.CertPool // nil: the system's
 	Timeout       time.Duration  // of one manifest, one list of tags, or all blobs of an artifact; default 1 min
 	Limits        archive.Limits // of one artifact
@@ -167,11 +167,7 @@ func (c *Client) parse(raw string) (name.Repository, error) {
 	if err := c.policy.Check(&plain); err != nil {
 		return name.Repository{}, fmt.Errorf("read URL: %w", err)
 	}
-	var options []name.Option
-	if c.policy.Insecure(u.Host) {
-		options = append(options, name.Insecure)
-	}
-	registry, err := name.NewRegistry(strings.ToLower(u.Host), options...)
+	registry, err := name.NewRegistry(strings.ToLower(u.Host))
 	if err != nil {
 		return name.Repository{}, refuse("read URL: its host is not one of a registry")
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 
@@ -61,31 +62,33 @@ func (s *session) head(ctx context.Context, ref string) (string, error) {
 	if digest := res.Header.Get("Docker-Content-Digest"); digestForm.MatchString(digest) {
 		return digest, nil
 	}
-	data, err := s.read(ctx, s.manifest(http.MethodGet, ref), maxAnswer) // not all registries tell it
+	data, err := s.read(ctx, s.manifest(http.MethodGet, ref), maxAnswer+1) // not all registries tell it
 	return digestOf(data), err
 }
 
+// read returns at most so many bytes of an answer.
 func (s *session) read(ctx context.Context, q request, limit int64) ([]byte, error) {
 	res, err := s.send(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	data, err := egress.Body(res.Body, limit)
+	data, err := io.ReadAll(io.LimitReader(res.Body, limit))
 	if err != nil {
 		return nil, egress.Explain(q.doing, err)
 	}
 	return data, nil
 }
 
-// verified is what has the digest that was asked for.
+// verified is what has the digest that was asked for. What is longer than the limit
+// has another one.
 func (s *session) verified(ctx context.Context, q request, digest string, limit int64) ([]byte, error) {
-	data, err := s.read(ctx, q, limit)
+	data, err := s.read(ctx, q, limit+1)
 	if err != nil {
 		return nil, err
 	}
-	if got := digestOf(data); got != digest {
-		return nil, fault.Retry(fault.FetchFailed, "%s: the registry sent bytes with digest %s in place of %s", q.doing, got, digest)
+	if digestOf(data) != digest {
+		return nil, fault.Retry(fault.FetchFailed, "%s: the registry sent other bytes than those of %s; they were thrown away", q.doing, digest)
 	}
 	return data, nil
 }

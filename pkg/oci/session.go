@@ -2,12 +2,14 @@ package oci
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -145,17 +147,23 @@ type guard struct {
 	policy egress.Policy
 	home   string // host[:port]
 	clock  clock
+	plain  atomic.Bool // it speaks plain http
 
 	mu     sync.Mutex
 	realms map[string]bool // origins
 }
 
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
-	req = g.upgrade(req)
+	req = g.withScheme(req)
 	if err := g.check(req); err != nil {
 		return nil, err
 	}
 	res, err := g.next.RoundTrip(req)
+	if g.mayBePlain(req, err) {
+		g.plain.Store(true)
+		req = g.withScheme(req)
+		res, err = g.next.RoundTrip(req)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -171,14 +179,27 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// upgrade undoes the library's guess that a private address speaks plain http.
-func (g *guard) upgrade(req *http.Request) *http.Request {
-	if req.URL.Scheme != "http" || !g.atHome(req.URL) || g.policy.Insecure(g.home) || req.Response != nil {
+// withScheme is for requests to the registry itself: https, whatever the library
+// guesses from its name, unless it is known to speak plain http.
+func (g *guard) withScheme(req *http.Request) *http.Request {
+	scheme := "https"
+	if g.plain.Load() {
+		scheme = "http"
+	}
+	if req.URL.Scheme == scheme || !g.atHome(req.URL) || req.Response != nil {
 		return req
 	}
 	req = req.Clone(req.Context())
-	req.URL.Scheme = "https"
+	req.URL.Scheme = scheme
 	return req
+}
+
+// mayBePlain says whether to go on over plain http: the configuration lists the
+// host, its answer is not TLS but HTTP, and nothing secret was said so far.
+func (g *guard) mayBePlain(req *http.Request, err error) bool {
+	var header tls.RecordHeaderError
+	return errors.As(err, &header) && string(header.RecordHeader[:]) == "HTTP/" && g.policy.Insecure(g.home) &&
+		g.atHome(req.URL) && !g.plain.Load() && !carries(req)
 }
 
 func (g *guard) atHome(u *url.URL) bool { return strings.EqualFold(u.Host, g.home) }
@@ -191,11 +212,14 @@ func (g *guard) check(req *http.Request) error {
 	if away && !isBlob(req) {
 		return redirected(req.URL)
 	}
-	carries := req.Header.Get("Authorization") != "" || req.Body != nil && req.Body != http.NoBody
-	if !carries || g.atHome(req.URL) || g.isRealm(req.URL) && !away {
+	if !carries(req) || g.atHome(req.URL) || g.isRealm(req.URL) && !away {
 		return nil
 	}
 	return fault.Refuse(fault.SourceRefused, fault.Place{}, "a credential would go to %s://%s, which is neither the registry nor a token server over https that it named", req.URL.Scheme, req.URL.Host)
+}
+
+func carries(req *http.Request) bool {
+	return req.Header.Get("Authorization") != "" || req.Body != nil && req.Body != http.NoBody
 }
 
 func (g *guard) isRealm(u *url.URL) bool {
