@@ -9,6 +9,7 @@ package apply
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,10 +26,12 @@ import (
 // defaultParallel is how many objects of one Application are in flight.
 const defaultParallel = 16
 
-// Client is what is needed of cluster.Client.
+// Client is what is needed of cluster.Client: one method for each kind of request.
 type Client interface {
 	Get(ctx context.Context, id object.ID, version string) (*unstructured.Unstructured, error)
 	Apply(ctx context.Context, o object.Object, options cluster.ApplyOptions) (cluster.Applied, error)
+	// MergePatch writes the marks of ownership alone, on objects that are not applied.
+	MergePatch(ctx context.Context, id object.ID, version string, patch, into any) error
 	Delete(ctx context.Context, id object.ID, version string, options cluster.DeleteOptions) error
 }
 
@@ -36,9 +39,9 @@ type Client interface {
 type Options struct {
 	// Parallel is how many requests are in flight; 0 means 16.
 	Parallel int
-	// Wait returns when the given objects are usable; an error ends the run. It is
-	// called between stages, and the place to free a worker slot. Nil goes on at once.
-	Wait func(ctx context.Context, ids []object.ID) error
+	// Wait returns when the given objects are as until says; an error ends the run. It is never called twice at a time, and the place to free a worker slot.
+	// Nil waits for nothing: what needs a wait that is not over is left to another run.
+	Wait func(ctx context.Context, ids []object.ID, until plan.Await) error
 	// Progress is told each outcome as it comes, one at a time; may be nil.
 	Progress func(Outcome)
 	// Now is the clock; nil means time.Now.
@@ -50,7 +53,7 @@ func (o Options) withDefaults() Options {
 		o.Parallel = defaultParallel
 	}
 	if o.Wait == nil {
-		o.Wait = func(context.Context, []object.ID) error { return nil }
+		o.Wait = func(context.Context, []object.ID, plan.Await) error { return nil }
 	}
 	if o.Progress == nil {
 		o.Progress = func(Outcome) {}
@@ -61,106 +64,160 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Run carries out the plan. guard is asked before every write; once it returns an
-// error no write is begun any more, and Run returns that error. A blocked plan
-// writes nothing. Any other error says how many objects failed and why; it is
-// permanent only when trying again helps none of them.
+// Run carries out the plan: hooks before the sync, its waves, the prune, hooks after
+// it. guard is asked before every write; once it returns an error no write is begun
+// any more, and Run returns that error. A blocked plan writes nothing, and one with
+// objects of other Applications only its claims to them. Any other error says how
+// many objects failed and why; it is permanent only when trying again helps none of
+// them. After an error the hooks for it may be run (RunFail), and Tidy comes last.
 func Run(ctx context.Context, p plan.Plan, client Client, guard func() error, o Options) (Result, error) {
-	r := &run{ctx: ctx, plan: p, client: client, guard: guard, Options: o.withDefaults()}
+	r := newRun(ctx, p, client, guard, o)
+	before, after := p.Split()
 	err := p.Err()
-	for i, s := range p.Stages {
-		if err != nil {
-			r.skip(s.Actions)
-			continue
-		}
-		err = r.stage(i+1, s)
+	if err == nil {
+		err = r.contest()
 	}
-	if err != nil {
-		r.skip(p.Prune)
-		return r.result, err
-	}
-	return r.result, r.prune()
+	err = r.stages(err, before, works(after) || busy(p.Prune))
+	err = r.prune(err, works(after))
+	err = r.stages(err, after, false)
+	return r.result, err
+}
+
+// RunFail runs the hooks for a failed sync, within the same run of hooks.
+func RunFail(ctx context.Context, p plan.Plan, client Client, guard func() error, o Options) (Result, error) {
+	r := newRun(ctx, p, client, guard, o)
+	err := r.stages(nil, p.SyncFail, false)
+	return r.result, err
 }
 
 // run is one Run.
 type run struct {
 	Options
-	ctx    context.Context
-	plan   plan.Plan
-	client Client
-	guard  func() error
-	result Result
+	ctx     context.Context
+	plan    plan.Plan
+	client  Client
+	guard   func() error
+	patient bool // Wait was given
+	result  Result
+
+	number    int                   // of stages begun
+	pending   []object.ID           // applied, and not seen to be healthy
+	made      map[object.ID]bool    // hooks of this run
+	contested map[object.ID]Outcome // what became of claims
 
 	mu     sync.Mutex // of Progress and halted
 	halted error      // why no write is begun any more
 }
 
-func (r *run) stage(n int, s plan.Stage) error {
-	if err := failpoint.Hit(failpoint.ApplyBefore(n)); err != nil {
+func newRun(ctx context.Context, p plan.Plan, client Client, guard func() error, o Options) *run {
+	return &run{ctx: ctx, plan: p, client: client, guard: guard, patient: o.Wait != nil, Options: o.withDefaults(), made: map[object.ID]bool{}}
+}
+
+// stages carries out stages one after the other, unless something failed before;
+// more says that there is something to do after them.
+func (r *run) stages(err error, stages []plan.Stage, more bool) error {
+	for i, s := range stages {
+		if err != nil {
+			r.skip(s.Actions)
+			continue
+		}
+		err = r.stage(s, more || works(stages[i+1:]))
+	}
+	return err
+}
+
+// works says whether carrying stages out does anything.
+func works(stages []plan.Stage) bool {
+	return slices.ContainsFunc(stages, func(s plan.Stage) bool { return busy(s.Actions) })
+}
+
+func busy(actions []plan.Action) bool {
+	return slices.ContainsFunc(actions, func(a plan.Action) bool {
+		return a.Verb.Works() && a.Verb != plan.Forget && a.Verb != plan.Record // those are for the inventory
+	})
+}
+
+func (r *run) stage(s plan.Stage, more bool) error {
+	r.number++
+	if err := failpoint.Hit(failpoint.ApplyBefore(r.number)); err != nil {
 		r.skip(s.Actions)
 		return err
 	}
 	begin := r.Now()
-	outcomes := r.each(s.Actions, r.apply)
-	err := r.verdict(outcomes)
-	if err == nil {
-		err = failpoint.Hit(failpoint.ApplyAfter(n))
+	var err error
+	if s.Phase == plan.Sync {
+		err = r.objects(s, more)
+	} else {
+		err = r.hooks(s)
 	}
-	if unusable := unusable(outcomes); err == nil && s.Await && len(unusable) > 0 {
-		err = r.Wait(r.ctx, unusable)
+	if err == nil {
+		err = failpoint.Hit(failpoint.ApplyAfter(r.number))
 	}
 	r.result.Stages = append(r.result.Stages, Timing{Name: s.Name, Duration: r.Now().Sub(begin)})
 	return err
 }
 
-func (r *run) prune() error {
-	if len(r.plan.Prune) == 0 {
-		return nil
+// objects carries out a stage of the sync. With more to come, its objects are
+// awaited as the stage says.
+func (r *run) objects(s plan.Stage, more bool) error {
+	outcomes := r.parallel(s.Actions, r.apply)
+	r.replaceImmutable(outcomes)
+	r.result.Outcomes = append(r.result.Outcomes, outcomes...)
+	if err := r.verdict(outcomes); err != nil || !more {
+		return err
 	}
-	begin := r.Now()
-	err := failpoint.Hit(failpoint.PruneBefore)
-	for _, wave := range waves(r.plan.Prune) {
-		if err != nil {
-			r.skip(wave)
-			continue
+	unusable := r.unusable(outcomes)
+	r.pending = append(r.pending, unusable...)
+	for _, o := range outcomes {
+		if o.Live == nil && o.Action.Owned() {
+			r.pending = append(r.pending, o.Action.ID) // not read: it need not be what it was when an attempt ended well
 		}
-		err = r.verdict(r.each(wave, r.delete))
 	}
-	if err == nil {
-		err = failpoint.Hit(failpoint.PruneAfter)
+	switch {
+	case s.Await == plan.Usable && len(unusable) > 0:
+		return r.Wait(r.ctx, unusable, plan.Usable)
+	case s.Await == plan.Healthy && len(r.pending) > 0:
+		awaited := r.pending
+		r.pending = nil
+		return r.Wait(r.ctx, awaited, plan.Healthy)
 	}
-	r.result.Stages = append(r.result.Stages, Timing{Name: "prune", Duration: r.Now().Sub(begin)})
-	return err
+	return nil
 }
 
-// each carries actions out side by side and keeps their order in the result.
-func (r *run) each(actions []plan.Action, act func(plan.Action) Outcome) []Outcome {
-	outcomes := make([]Outcome, len(actions))
+// parallel carries actions out side by side.
+func (r *run) parallel(actions []plan.Action, act func(plan.Action) Outcome) []Outcome {
+	return r.indexed(len(actions), func(i int) Outcome { return act(actions[i]) })
+}
+
+func (r *run) indexed(n int, act func(int) Outcome) []Outcome {
+	outcomes := make([]Outcome, n)
 	var group errgroup.Group
 	group.SetLimit(r.Parallel)
-	for i, a := range actions {
+	for i := range n {
 		group.Go(func() error {
-			outcomes[i] = act(a)
-			r.tell(outcomes[i])
+			outcomes[i] = act(i)
 			return nil
 		})
 	}
 	_ = group.Wait() // the errors are in the outcomes
-	r.result.Outcomes = append(r.result.Outcomes, outcomes...)
 	return outcomes
-}
-
-// skip records actions that were not begun.
-func (r *run) skip(actions []plan.Action) {
-	for _, a := range actions {
-		r.result.Outcomes = append(r.result.Outcomes, Outcome{Action: a, Live: a.Live, Skipped: true})
-	}
 }
 
 func (r *run) tell(o Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.Progress(o)
+}
+
+// skip records actions that were not begun.
+func (r *run) skip(actions []plan.Action) {
+	for _, a := range actions {
+		o, contested := r.contested[a.ID]
+		if !contested {
+			o = Outcome{Action: a, Live: a.Live, Skipped: true}
+		}
+		r.result.Outcomes = append(r.result.Outcomes, o)
+	}
 }
 
 // allowed asks whether a write may begin. Once it may not, none may.
@@ -180,25 +237,13 @@ func (r *run) allowed() error {
 // healthy, and a definition that was applied, since the answer to that shows the
 // state before the change. One that was not read is as it was when an attempt
 // ended well.
-func unusable(outcomes []Outcome) []object.ID {
+func (r *run) unusable(outcomes []Outcome) []object.ID {
 	var ids []object.ID
 	for _, o := range outcomes {
-		changed := o.Action.Verb.Applies() && o.Action.ID.Kind != "Namespace"
-		if o.Live != nil && (changed || health.Of(o.Live).Status != health.Healthy) {
+		definition := o.Action.ID.Kind == "CustomResourceDefinition" && o.Action.Verb.Applies()
+		if o.Live != nil && (definition || r.plan.Health(o.Live).Status != health.Healthy) {
 			ids = append(ids, o.Action.ID)
 		}
 	}
 	return ids
-}
-
-// waves splits deletions into groups of which each waits for the one before.
-func waves(actions []plan.Action) [][]plan.Action {
-	var out [][]plan.Action
-	for i, a := range actions {
-		if i == 0 || a.Wave() != actions[i-1].Wave() {
-			out = append(out, nil)
-		}
-		out[len(out)-1] = append(out[len(out)-1], a)
-	}
-	return out
 }

@@ -181,7 +181,7 @@ func refuse(call, name string, err error) func(string, object.ID) error {
 func TestStages(t *testing.T) {
 	w := newWorld(t)
 	var waited []object.ID
-	w.options.Wait = func(_ context.Context, ids []object.ID) error {
+	w.options.Wait = func(_ context.Context, ids []object.ID, _ plan.Await) error {
 		waited = ids
 		return nil
 	}
@@ -274,7 +274,7 @@ func TestFailures(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.cluster.before = tt.before
-			w.options.Wait = func(context.Context, []object.ID) error { return tt.wait }
+			w.options.Wait = func(context.Context, []object.ID, plan.Await) error { return tt.wait }
 			r, err := w.sync(tt.sync...)
 			w.check(r, err, tt.err, tt.outcomes, tt.state)
 			if class, _ := fault.ClassOf(err); class != tt.class {

@@ -113,6 +113,34 @@ func (m *memory) Delete(_ context.Context, id object.ID, _ string, options clust
 	return nil
 }
 
+// MergePatch changes annotations and labels, which is all that is asked of it.
+func (m *memory) MergePatch(_ context.Context, id object.ID, _ string, patch, _ any) error {
+	if err := m.enter("patch", id); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.writes++
+	live := m.objects[id]
+	change := patch.(map[string]any)["metadata"].(map[string]any)
+	if live == nil || live.GetResourceVersion() != change["resourceVersion"] {
+		return fault.Retry("", "patch %s: %w", id.Human(), cluster.ErrChanged)
+	}
+	u := live.DeepCopy()
+	for field, values := range change {
+		entries, _ := values.(map[string]any)
+		for key, value := range entries {
+			if value == nil {
+				unstructured.RemoveNestedField(u.Object, "metadata", field, key)
+			} else if err := unstructured.SetNestedField(u.Object, value, "metadata", field, key); err != nil {
+				return err
+			}
+		}
+	}
+	m.store(u)
+	return nil
+}
+
 // put stores an object as somebody else.
 func (m *memory) put(u *unstructured.Unstructured) {
 	m.mu.Lock()

@@ -1,6 +1,7 @@
 package apply_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -67,7 +68,9 @@ func (r *real) attempt(source string, fresh bool) []string {
 func (r *real) run(p plan.Plan) []string {
 	r.t.Helper()
 	r.owned = p.Claim(r.owned)
-	result, err := apply.Run(r.t.Context(), p, r.client, func() error { return nil }, apply.Options{Wait: r.client.Usable})
+	result, err := apply.Run(r.t.Context(), p, r.client, func() error { return nil }, apply.Options{Wait: func(ctx context.Context, ids []object.ID, until plan.Await) error {
+		return await(ctx, r.client, p, ids, until)
+	}})
 	r.owned = result.Inventory(r.owned)
 	if err != nil {
 		r.t.Fatalf("%v\n%s", err, p)

@@ -32,14 +32,17 @@ type Outcome struct {
 	Gone    bool // pruned, and seen to be absent
 }
 
-// Word is the past tense for events: created, updated, adopted, unchanged,
-// pruned, kept, failed or skipped.
+// Word is the past tense for events: created, updated, adopted, replaced, unchanged,
+// pruned, kept, released (made over to another Application), failed or skipped, and
+// ran for a hook that came to its end.
 func (o Outcome) Word() string {
 	switch {
 	case o.Err != nil:
 		return "failed"
 	case o.Skipped:
 		return "skipped"
+	case o.ran():
+		return "ran"
 	}
 	switch o.Action.Verb {
 	case plan.Create:
@@ -48,10 +51,14 @@ func (o Outcome) Word() string {
 		return "updated"
 	case plan.Adopt:
 		return "adopted"
+	case plan.Replace:
+		return "replaced"
+	case plan.Release:
+		return "released"
 	case plan.Prune:
 		return "pruned"
 	case plan.Forget:
-		if o.Live == nil {
+		if o.Action.Absent {
 			return "pruned"
 		}
 		return "kept"
@@ -81,23 +88,43 @@ func (r Result) Inventory(claimed inventory.Inventory) inventory.Inventory {
 	var applied []inventory.Entry
 	var gone []object.ID
 	for _, o := range r.Outcomes {
-		a := o.Action
-		switch {
+		switch entry, owned := claimed.Get(o.Action.ID); {
 		case o.Err != nil || o.Skipped:
-		case a.Verb == plan.Forget || a.Verb == plan.Prune && o.Gone:
-			gone = append(gone, a.ID)
-		case a.Verb == plan.Prune:
-			if entry, owned := claimed.Get(a.ID); owned {
+		case o.left():
+			gone = append(gone, o.Action.ID)
+		case o.Action.Verb == plan.Prune:
+			if owned {
 				entry.Fields = ""
 				applied = append(applied, entry)
 			}
-		case a.Verb.Applies() && a.Owned() && o.Live != nil:
-			applied = append(applied, inventory.Entry{
-				ID: a.ID, Version: a.Version, UID: string(o.Live.GetUID()), Digest: a.Digest, Fields: cluster.FieldsHash(o.Live),
-			})
+		case o.taken():
+			applied = append(applied, o.entry(entry.Hook))
 		}
 	}
 	return claimed.Record(applied...).Without(gone...)
+}
+
+// left says that the inventory holds the object no longer.
+func (o Outcome) left() bool {
+	verb := o.Action.Verb
+	return verb == plan.Forget || verb == plan.Release || verb == plan.Prune && o.Gone
+}
+
+// taken says that the inventory holds the object as it was applied.
+func (o Outcome) taken() bool {
+	known := o.Action.Verb.Applies() || o.Action.Verb == plan.Resume || o.Action.Verb == plan.Record
+	return known && o.Action.Owned() && o.Live != nil && o.Action.Hook != plan.PreDelete
+}
+
+// entry is how the inventory holds it. Nobody looks for drift, or waits for the
+// health, of hooks and of what is left alone after its creation.
+func (o Outcome) entry(hook string) inventory.Entry {
+	a := o.Action
+	e := inventory.Entry{ID: a.ID, Version: a.Version, UID: string(o.Live.GetUID()), Digest: a.Digest, Hook: hook}
+	if a.Hook == plan.Sync && !a.Once() {
+		e.Fields = cluster.FieldsHash(o.Live)
+	}
+	return e
 }
 
 // find returns the outcome of the rendered object with this uid.

@@ -8,29 +8,32 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/failpoint"
 	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/object"
 	"github.com/plumb-gitops/plumb/pkg/plan"
 )
 
-// maxDeletes bounds how often a deletion is tried anew for an object that keeps
-// changing; controllers write its status until it is gone.
-const maxDeletes = 4
+// maxWrites bounds how often a deletion, or a mark, is tried anew for an object that
+// keeps changing; controllers write its status until it is gone.
+const maxWrites = 4
 
 // apply carries out one action of a stage. An object that turns out to be another
 // than the one planned for is read, and decided about, once more.
 func (r *run) apply(a plan.Action) Outcome {
+	o := r.attempt(a)
+	if !o.immutable() {
+		r.tell(o)
+	}
+	return o
+}
+
+func (r *run) attempt(a plan.Action) Outcome {
 	for try := 1; ; try++ {
 		if !a.Verb.Applies() {
-			return idle(a)
+			return r.idle(a)
 		}
-		if r.allowed() != nil {
-			return Outcome{Action: a, Live: a.Live, Skipped: true}
-		}
-		if err := failpoint.Hit(failpoint.ApplyObject); err != nil {
-			return failed(a, err)
-		}
-		applied, err := r.client.Apply(r.ctx, a.Object, cluster.ApplyOptions{UID: types.UID(a.UID), Takeover: a.Live, Guard: r.allowed})
+		o, err := r.send(a)
 		if err == nil {
-			return Outcome{Action: a, Live: applied.Unstructured, Losers: applied.Losers}
+			return o
 		}
 		if try > 1 || !errors.Is(err, cluster.ErrReplaced) {
 			return failed(a, err)
@@ -41,58 +44,31 @@ func (r *run) apply(a plan.Action) Outcome {
 	}
 }
 
-// idle is the outcome of an action that sends nothing.
-func idle(a plan.Action) Outcome {
-	if a.Verb == plan.Hold {
+// send applies the object.
+func (r *run) send(a plan.Action) (Outcome, error) {
+	if r.allowed() != nil {
+		return Outcome{Action: a, Live: a.Live, Skipped: true}, nil
+	}
+	if err := failpoint.Hit(failpoint.ApplyObject); err != nil {
+		return Outcome{}, err
+	}
+	options := cluster.ApplyOptions{UID: types.UID(a.UID), Guard: r.allowed}
+	if !a.Merges() {
+		options.Takeover = a.Live
+	}
+	applied, err := r.client.Apply(r.ctx, a.Object, options)
+	return Outcome{Action: a, Live: applied.Unstructured, Losers: applied.Losers}, err
+}
+
+// idle is the outcome of an action that sends nothing of the object.
+func (r *run) idle(a plan.Action) Outcome {
+	switch a.Verb {
+	case plan.Hold:
 		return failed(a, fault.Retry(fault.ApplyFailed, "apply %s: %s", a.ID.Human(), a.Why))
+	case plan.Contest:
+		return r.claim(a)
 	}
 	return Outcome{Action: a, Live: a.Live}
-}
-
-// delete carries out one action of the prune. The plan checked the object as it
-// was at its resourceVersion; one that moved on is read and checked once more.
-func (r *run) delete(a plan.Action) Outcome {
-	var err error
-	for range maxDeletes {
-		if a.Verb != plan.Prune {
-			return Outcome{Action: a, Live: a.Live}
-		}
-		if o, rendered := r.result.find(a.UID); rendered {
-			a.Verb, a.Why = plan.Forget, "is "+o.Action.ID.String()+" by another name, which is rendered"
-			continue
-		}
-		if r.allowed() != nil {
-			return Outcome{Action: a, Live: a.Live, Skipped: true}
-		}
-		if err = failpoint.Hit(failpoint.PruneObject); err != nil {
-			break
-		}
-		err = r.client.Delete(r.ctx, a.ID, a.Version, cluster.DeleteOptions{UID: types.UID(a.UID), ResourceVersion: a.ResourceVersion})
-		if err == nil {
-			return r.deleted(a)
-		}
-		if !errors.Is(err, cluster.ErrChanged) {
-			break
-		}
-		var unread error
-		if a, unread = r.again(a); unread != nil {
-			return failed(a, unread)
-		}
-	}
-	return failed(a, err)
-}
-
-// deleted looks whether the object is gone. One that a finalizer holds, and one
-// that cannot be read, stays in the inventory until it is seen to be absent.
-func (r *run) deleted(a plan.Action) Outcome {
-	live, err := r.client.Get(r.ctx, a.ID, a.Version)
-	if err != nil {
-		return Outcome{Action: a, Live: a.Live}
-	}
-	if live != nil && string(live.GetUID()) != a.UID {
-		live = nil // another one took the name
-	}
-	return Outcome{Action: a, Live: live, Gone: live == nil}
 }
 
 func (r *run) again(a plan.Action) (plan.Action, error) {
@@ -105,6 +81,49 @@ func (r *run) again(a plan.Action) (plan.Action, error) {
 		return a, err
 	}
 	return again, nil
+}
+
+// contest writes the claims to what other Applications own; then the plan fails.
+func (r *run) contest() error {
+	outcomes := r.parallel(r.plan.Contested(), r.claim)
+	for _, o := range outcomes {
+		r.tell(o)
+		if r.contested == nil {
+			r.contested = make(map[object.ID]Outcome, len(outcomes))
+		}
+		r.contested[o.Action.ID] = o
+	}
+	return r.verdict(outcomes)
+}
+
+// claim tells the owner of an object, on the object, that this Application renders
+// it. The next attempt may find that the owner let go.
+func (r *run) claim(a plan.Action) Outcome {
+	conflict := a.Conflict()
+	for range maxWrites {
+		if a.Verb != plan.Contest || r.plan.Claimed(a.Live) {
+			break
+		}
+		if r.allowed() != nil {
+			return Outcome{Action: a, Live: a.Live, Skipped: true}
+		}
+		err := r.client.MergePatch(r.ctx, a.ID, a.Version, r.plan.Marks(a), nil)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, cluster.ErrChanged) {
+			return failed(a, fault.As(fault.OwnershipConflict, errors.Join(conflict, err)))
+		}
+		if a, err = r.again(a); err != nil {
+			return failed(a, err)
+		}
+	}
+	return Outcome{Action: a, Live: a.Live, Err: conflict}
+}
+
+// immutable says that the object has to be made anew.
+func (o Outcome) immutable() bool {
+	return errors.Is(o.Err, cluster.ErrImmutable) && o.Action.Replaceable()
 }
 
 // failed says where in the source the object stands.

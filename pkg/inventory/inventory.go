@@ -23,6 +23,7 @@ type Entry struct {
 	UID     string // empty: claimed before the first write, perhaps not created
 	Digest  string // of the rendered object last applied; empty: unsure
 	Fields  string // hash of Plumb's managedFields entry after that apply; empty: unsure
+	Hook    string // phases of an object that is a hook, as in its annotation; empty: it is none
 }
 
 // Settled says whether the entry tells what was applied to which object, so that
@@ -54,7 +55,7 @@ func From(status *v1alpha1.Inventory) (Inventory, error) {
 		if _, twice := entries[id]; twice {
 			return Inventory{}, refuse(i, "%s stands there twice", id)
 		}
-		entries[id] = Entry{ID: id, Version: e.Version, UID: e.UID, Digest: e.Digest, Fields: e.Fields}
+		entries[id] = Entry{ID: id, Version: e.Version, UID: e.UID, Digest: e.Digest, Fields: e.Fields, Hook: e.Hook}
 	}
 	return Inventory{entries: entries}, nil
 }
@@ -86,7 +87,7 @@ func (v Inventory) Status() *v1alpha1.Inventory {
 	out := &v1alpha1.Inventory{Entries: make([]v1alpha1.InventoryEntry, 0, len(v.entries))}
 	for _, e := range v.Entries() {
 		out.Entries = append(out.Entries, v1alpha1.InventoryEntry{
-			ID: e.ID.String(), Version: e.Version, UID: e.UID, Digest: e.Digest, Fields: e.Fields,
+			ID: e.ID.String(), Version: e.Version, UID: e.UID, Digest: e.Digest, Fields: e.Fields, Hook: e.Hook,
 		})
 	}
 	return out
@@ -98,7 +99,7 @@ func (v Inventory) Status() *v1alpha1.Inventory {
 func (v Inventory) Claim(entries ...Entry) Inventory {
 	out := v.copy(len(entries))
 	for _, e := range entries {
-		claimed := Entry{ID: e.ID, Version: e.Version}
+		claimed := Entry{ID: e.ID, Version: e.Version, Hook: e.Hook}
 		if old, known := v.entries[e.ID]; known {
 			claimed.Version, claimed.UID = old.Version, old.UID
 		}

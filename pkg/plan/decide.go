@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -10,6 +11,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/health"
 	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/object"
 )
@@ -30,34 +32,88 @@ type Input struct {
 	// Fields hashes what Plumb owns in a live object, as in inventory.Entry. Nil
 	// means that it cannot be told whether a live object drifted: it is applied.
 	Fields func(*unstructured.Unstructured) string
+
+	// Health judges a live object; nil means health.Of.
+	Health func(*unstructured.Unstructured) health.Report
+
+	// RunHooks lets hooks run. Whether they should is told by the plan without them
+	// (Plan.Changes), unless a person asks for the attempt.
+	RunHooks bool
+	// Run names the run of hooks that this attempt begins, or goes on with after a
+	// worker ended amid it; above 0 with RunHooks. A hook runs once in a run.
+	Run int64
+	// Behind are Applications that read the same source and have not looked at this
+	// commit yet: each may be about to render what this one drops. While there are
+	// any, nothing is pruned.
+	Behind []app.Key
 }
 
-// Decide makes the plan. An empty render, an object of another Application (named
-// with both), a malformed policy, and a live object that Needs asked for and that
-// was not read are faults; then there is no plan.
+// Decide makes the plan. An empty render, a malformed policy, a hook that cannot
+// be run, and a live object that Needs asked for and that was not read are faults;
+// then there is no plan. What another Application owns is contested.
 func Decide(in Input) (Plan, error) {
 	j := judge{Input: in}
-	var actions []Action
+	if in.RunHooks && in.Run < 1 {
+		return Plan{}, fault.Refuse(fault.ApplyFailed, fault.Place{}, "run hooks: their run has no number")
+	}
+	phases := map[Phase][]Action{}
 	var refused []error
-	owned := false
 	for _, o := range in.Desired.All() {
-		a, err := j.object(o)
-		if err != nil {
-			refused = append(refused, err)
-			continue
+		actions, err := j.rendered(o)
+		refused = append(refused, err)
+		for _, a := range actions {
+			phases[a.Hook] = append(phases[a.Hook], a)
 		}
-		owned = owned || a.Owned()
-		actions = append(actions, a)
 	}
 	if err := errors.Join(refused...); err != nil {
 		return Plan{}, err
 	}
-	if !owned {
+	p := Plan{Application: j.key(), Stages: stages(phases), SyncFail: arrange(SyncFail, phases[SyncFail]), Prune: j.leftovers(), judge: j}
+	if !slices.ContainsFunc(slices.Concat(actions(p.Stages), actions(p.SyncFail)), Action.Owned) {
 		return Plan{}, fault.Refuse(fault.RenderFailed, fault.Place{},
 			"the render holds no object; to remove what is deployed, delete the Application")
 	}
-	p := Plan{Application: j.key(), Stages: arrange(actions), Prune: j.leftovers(), judge: j}
-	return p.guarded(in)
+	p, err := p.guarded(in)
+	return p.deferred(), err
+}
+
+// rendered decides about one object of the render: by one action, for a hook by one
+// for each of its phases.
+func (j judge) rendered(o object.Object) ([]Action, error) {
+	if ignored(o) {
+		if _, owned := j.Inventory.Get(o.ID()); owned {
+			return nil, nil // leftovers has it
+		}
+		return []Action{{ID: o.ID(), Version: o.GroupVersionKind().Version, Object: o, Why: "its annotation " + applyAnnotation + " is " + applyIgnore}}, nil
+	}
+	if len(phasesOf(o)) > 0 {
+		return j.hooks(o)
+	}
+	a, err := j.object(o)
+	return []Action{a}, err
+}
+
+// stages puts the phases in order. Namespaces that hooks before the sync live in
+// come before those.
+func stages(phases map[Phase][]Action) []Stage {
+	pre := arrange(PreSync, phases[PreSync])
+	var first, sync []Action
+	for _, a := range phases[Sync] {
+		houses := func(hook Action) bool { return a.ID == object.ID{Kind: "Namespace", Name: hook.ID.Namespace} }
+		if _, given := waveOf(annotationsOf(a.Object.Unstructured())); !given && slices.ContainsFunc(phases[PreSync], houses) {
+			first = append(first, a)
+			continue
+		}
+		sync = append(sync, a)
+	}
+	early, middle, post := arrange(Sync, first), arrange(Sync, sync), arrange(PostSync, phases[PostSync])
+	if len(early) > 0 {
+		early[0].Await = Usable
+	}
+	if n := len(middle); n > 0 && slices.ContainsFunc(phases[PostSync], func(a Action) bool { return a.Verb.Works() }) {
+		middle[n-1].Await = Healthy
+	}
+	return slices.Concat(early, pre, middle, arrange(PreDelete, phases[PreDelete]), post)
 }
 
 // Again decides anew about one action of the plan, for an object that turned out
@@ -69,7 +125,13 @@ func (p Plan) Again(a Action, live *unstructured.Unstructured) (Action, error) {
 		entry, _ := j.Inventory.Get(a.ID)
 		return j.surplus(entry), nil
 	}
-	return j.object(a.Object)
+	if a.Hook == Sync {
+		return j.object(a.Object)
+	}
+	j.Inventory = p.Claim(j.Inventory) // a hook of several phases is made by the first of them
+	again, err := j.hook(a.Object, a.Hook)
+	again.Object, again.Digest = a.Object, a.Digest
+	return again, err
 }
 
 // judge decides about single objects.
@@ -97,12 +159,14 @@ func (j judge) object(o object.Object) (Action, error) {
 		return j.absent(a, entry), nil
 	}
 	if owner, taken := j.taken(live); taken {
-		return Action{}, conflict(o, j.key(), owner)
+		return j.contest(a, owner), nil
 	}
 	if live.GetDeletionTimestamp() != nil {
 		return hold(a), nil
 	}
-	a.UID = string(live.GetUID())
+	if a.UID = string(live.GetUID()); a.Once() {
+		return j.once(a, entry), nil
+	}
 	return j.present(a, entry), nil
 }
 
@@ -125,7 +189,7 @@ func (j judge) unread(a Action, entry inventory.Entry) (Action, error) {
 	if !entry.Settled() {
 		return Action{}, fault.Retry(fault.ApplyFailed, "plan %s: the live object was not read", a.ID.Human())
 	}
-	if entry.Digest == a.Digest {
+	if entry.Digest == a.Digest || a.Once() {
 		a.Why = "applied already"
 		return a, nil
 	}
@@ -176,6 +240,17 @@ func (j judge) present(a Action, entry inventory.Entry) Action {
 	return a
 }
 
+// once decides about an object that exists and is made only when it does not. One
+// that an attempt made which did not end is taken in; any other is left alone, and
+// stays whose it was.
+func (j judge) once(a Action, entry inventory.Entry) Action {
+	a.Why = "exists; its annotation " + applyAnnotation + " is " + applyIfAbsent
+	if !entry.Settled() && j.mine(a.Live) {
+		a.Verb = Record
+	}
+	return a
+}
+
 // compared decides about an object that is rendered as it was last applied.
 func (j judge) compared(a Action, entry inventory.Entry) Action {
 	if j.Fields == nil || entry.Fields == "" {
@@ -220,9 +295,4 @@ func adopting(live *unstructured.Unstructured) string {
 		return fmt.Sprintf("exists; its owner %q is no more", mark)
 	}
 	return "exists, and nobody owns it"
-}
-
-func conflict(o object.Object, key app.Key, owner string) error {
-	return fault.Refuse(fault.OwnershipConflict, o.Place(),
-		"belongs to Application %s, so Application %s does not take it over; remove it from one of the two sources", owner, key)
 }

@@ -170,10 +170,11 @@ func entry(t *testing.T, a *v1alpha1.Application, text string) inventory.Entry {
 	t.Helper()
 	u, words := parseObject(t, text)
 	e := inventory.Entry{ID: object.IDOf(u), Version: u.GroupVersionKind().Version, UID: string(u.GetUID())}
+	e.Hook = u.GetAnnotations()["plumb.dev/hook"]
 	if value, _, _ := unstructured.NestedString(u.Object, "data", "value"); value == "" {
 		return e
 	}
-	short := strings.Join(strings.Fields(text)[:2], " ")
+	short := strings.Join(slices.DeleteFunc(strings.Fields(text), liveOnly), " ")
 	set := prepared(t, a, short)
 	o := set.All()[set.Len()-1] // the shared Namespace is the first
 	var err error
@@ -184,6 +185,12 @@ func entry(t *testing.T, a *v1alpha1.Application, text string) inventory.Entry {
 		e.Fields = fields(o.Unstructured())
 	}
 	return e
+}
+
+// liveOnly says that a word is not about what the source says.
+func liveOnly(word string) bool {
+	key, _, _ := strings.Cut(word, ":")
+	return slices.Contains([]string{"uid", "nofields", "ours"}, key)
 }
 
 // fields stands for cluster.FieldsHash: what the render sets is Plumb's.
@@ -223,8 +230,8 @@ var kinds = map[string]struct {
 }
 
 // parseObject reads "<kind> <name>[=<value>] <word>...". The words are uid:<uid>,
-// rv:<resourceVersion>, ours, owner:<mark>, prune:<annotation>, deleting and
-// edited:<manager>; others are for the caller.
+// rv:<resourceVersion>, ours, owner:<mark>, deleting, edited:<manager>, and
+// <annotation>:<value> for those of Plumb; others are for the caller.
 func parseObject(t *testing.T, text string) (*unstructured.Unstructured, []string) {
 	t.Helper()
 	words := strings.Fields(text)
@@ -264,6 +271,8 @@ func describeLive(u *unstructured.Unstructured, word, value string) {
 	}
 	moment := metav1.NewTime(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 	switch word {
+	case "wave", "hook", "hook-delete", "hook-run", "apply", "replace", "claimed-by", "prune":
+		annotate("plumb.dev/"+word, value)
 	case "uid":
 		u.SetUID(types.UID(value))
 	case "rv":
@@ -273,8 +282,6 @@ func describeLive(u *unstructured.Unstructured, word, value string) {
 		u.SetLabels(map[string]string{v1alpha1.OwnerLabel: v1alpha1.OwnerHash(app.Key{Namespace: "team", Name: "web"})})
 	case "owner":
 		annotate(v1alpha1.OwnerAnnotation, value)
-	case "prune":
-		annotate("plumb.dev/prune", value)
 	case "deleting":
 		u.SetDeletionTimestamp(&moment)
 		u.SetFinalizers([]string{"example.com/hold"})

@@ -19,7 +19,7 @@ type Ref struct {
 func Needs(in Input, fresh bool) []Ref {
 	var refs []Ref
 	for _, o := range in.Desired.All() {
-		if fresh || in.unsettled(o) {
+		if !ignored(o) && (fresh || in.unsettled(o)) {
 			refs = append(refs, Ref{ID: o.ID(), Version: o.GroupVersionKind().Version})
 		}
 	}
@@ -33,6 +33,9 @@ func Needs(in Input, fresh bool) []Ref {
 }
 
 func (in Input) unsettled(o object.Object) bool {
+	if phases := phasesOf(o); len(phases) > 0 {
+		return in.RunHooks && phases[0] != PreDelete
+	}
 	if (Action{Object: o}).Owned() {
 		entry, _ := in.Inventory.Get(o.ID())
 		return !entry.Settled()

@@ -93,6 +93,8 @@ func (p preparation) mark(u *unstructured.Unstructured) {
 		m[key] = value
 		put(m)
 	}
+	unstructured.RemoveNestedField(u.Object, "metadata", "annotations", HookRunAnnotation)
+	unstructured.RemoveNestedField(u.Object, "metadata", "annotations", ClaimAnnotation)
 	set(u.GetAnnotations, u.SetAnnotations, v1alpha1.OwnerAnnotation, p.key.String())
 	set(u.GetLabels, u.SetLabels, v1alpha1.OwnerLabel, v1alpha1.OwnerHash(p.key))
 }

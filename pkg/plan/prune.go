@@ -36,11 +36,11 @@ const (
 func (j judge) leftovers() []Action {
 	var actions []Action
 	for _, e := range j.Inventory.Entries() {
-		if _, rendered := j.Desired.Get(e.ID); !rendered {
+		if o, rendered := j.Desired.Get(e.ID); !rendered || ignored(o) {
 			actions = append(actions, j.surplus(e))
 		}
 	}
-	slices.SortFunc(actions, func(a, b Action) int { return compare(b.ID, a.ID) })
+	slices.SortFunc(actions, func(a, b Action) int { return compareActions(b, a) })
 	return actions
 }
 
@@ -55,8 +55,15 @@ func (j judge) surplus(entry inventory.Entry) Action {
 		a.Verb, a.Why = verb, why
 		return a
 	}
+	if o, rendered := j.Desired.Get(entry.ID); rendered && ignored(o) {
+		return set(Forget, "left in the cluster: its annotation "+applyAnnotation+" is "+applyIgnore)
+	}
+	if moved, is := j.handover(a); is {
+		return moved
+	}
 	switch {
 	case read && live == nil:
+		a.Absent = true
 		return set(Forget, "not in the cluster any more")
 	case !j.teardown && !j.prunes():
 		return set(Keep, "not in the source; spec.sync.prune is false")
@@ -81,6 +88,9 @@ func (j judge) surplus(entry inventory.Entry) Action {
 // alias finds the rendered object that is the same under another API group.
 func (j judge) alias(a Action, uid string) (object.ID, bool) {
 	for _, o := range j.Desired.All() {
+		if ignored(o) {
+			continue
+		}
 		entry, _ := j.Inventory.Get(o.ID())
 		live := j.Live[o.ID()]
 		if entry.UID == uid || live != nil && string(live.GetUID()) == uid {
@@ -95,7 +105,7 @@ func (j judge) alias(a Action, uid string) (object.ID, bool) {
 func (p Plan) guarded(in Input) (Plan, error) {
 	var doomed []Action
 	for _, a := range p.Prune {
-		if a.Verb == Prune {
+		if entry, _ := in.Inventory.Get(a.ID); a.Verb == Prune && entry.Hook == "" {
 			doomed = append(doomed, a)
 		}
 	}
@@ -147,7 +157,7 @@ func limitOf(in Input) (limit, error) {
 	}
 	l.number, l.percent = int(n), percent
 	for _, e := range in.Inventory.Entries() {
-		if e.UID != "" {
+		if e.UID != "" && e.Hook == "" {
 			l.owned++
 		}
 	}
@@ -185,26 +195,4 @@ func names(actions []Action) string {
 		io.WriteString(&b, a.ID.Human())
 	}
 	return b.String()
-}
-
-// Teardown is the plan for an Application that is being deleted: with
-// DeletionDelete everything it owns is pruned, in the order of deletion and
-// without limit; with any other policy it is left in the cluster and forgotten.
-// in.Desired is not looked at. All that is owned must have been read (Needs, fresh,
-// with an empty render); what was not is kept in the inventory. An object whose
-// annotation forbids pruning is left in the cluster and forgotten.
-func Teardown(in Input, policy v1alpha1.DeletionPolicy) Plan {
-	in.Desired = object.Set{}
-	j := judge{Input: in, teardown: true}
-	p := Plan{Application: j.key(), Prune: j.leftovers(), judge: j}
-	for i, a := range p.Prune {
-		switch {
-		case policy != v1alpha1.DeletionDelete:
-			a.Verb, a.Why = Forget, "left in the cluster: spec.deletionPolicy is "+string(policy)
-		case a.Verb == Keep && a.Live != nil && a.Live.GetDeletionTimestamp() == nil:
-			a.Verb, a.Why = Forget, "left in the cluster: "+a.Why
-		}
-		p.Prune[i] = a
-	}
-	return p
 }
