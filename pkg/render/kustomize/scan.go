@@ -139,6 +139,9 @@ func (s scanner) kustomization(n *yaml.Node) error {
 			}
 		}
 		if field, ok := named(key, paths); ok {
+			if s.files.plugins[path.Dir(s.file)] { // a directory of plugins
+				return s.plugins(value, field)
+			}
 			return s.strings(value, field)
 		}
 		if field, ok := named(key, plugins); ok {

@@ -1,0 +1,102 @@
+package render_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/render"
+	"github.com/plumb-gitops/plumb/pkg/tree"
+)
+
+func memory(t *testing.T, text string) tree.Tree {
+	t.Helper()
+	files := map[string]tree.File{}
+	for _, f := range txtar.Parse([]byte(text)).Files {
+		files[f.Name] = tree.File{Data: f.Data}
+	}
+	m, err := tree.FromFiles(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// mounted is a source with values, a chart that was fetched, a chart that it depends
+// on, and a second source.
+func mounted(t *testing.T) tree.Tree {
+	t.Helper()
+	dependency := memory(t, "-- Chart.yaml --\n{apiVersion: v2, name: db, version: 1.0.0}\n-- templates/s.yaml --\n{apiVersion: v1, kind: Secret, metadata: {name: db}, stringData: {password: {{ randAlphaNum 20 | quote }}}}\n")
+	chart, err := tree.Mount(memory(t, "-- Chart.yaml --\n{apiVersion: v2, name: web, version: 2.0.0, dependencies: [{name: db, version: 1.x, repository: \"https://charts.example.com\"}]}\n-- templates/cm.yaml --\n{apiVersion: v1, kind: ConfigMap, metadata: {name: {{ .Values.name }}}}\n"),
+		map[string]tree.Tree{"charts/db": dependency})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := tree.Mount(memory(t, "-- apps/web/values.yaml --\nname: git\n-- other.yaml --\na: b\n"),
+		map[string]tree.Tree{"$chart": chart, "$env": memory(t, "-- eu.yaml --\nname: eu\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestChartOfARepository(t *testing.T) {
+	r, other := newRenderer(t, render.Options{}), newRenderer(t, render.Options{})
+	q := render.Request{
+		Tree: mounted(t), Name: "web", Namespace: "team", ChartPath: "$chart",
+		Source: v1alpha1.Source{Path: "apps/web", Helm: &v1alpha1.HelmSource{
+			Chart: "web", Repo: "https://charts.example.com", ValueFiles: []string{"values.yaml", "$env/eu.yaml"},
+		}},
+	}
+	result, err := r.Render(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := outcomeOf(result, err, "")
+	want := outcome{
+		Renderer: render.Helm,
+		Objects:  []string{"$chart/charts/db/templates/s.yaml: Secret db", "$chart/templates/cm.yaml: ConfigMap eu"},
+		Outside:  []string{"$chart", "$env/eu.yaml"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("want (-), got (+):\n%s", diff)
+	}
+	again, err := other.Render(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, secretAgain := result.Objects.All()[0], again.Objects.All()[0]
+	one, err := secret.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := secretAgain.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := secret.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	digestAgain, err := secretAgain.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(one) == string(two) || digest != digestAgain {
+		t.Errorf("two renders have equal content: %t, equal digest: %t; want another content of the same digest", string(one) == string(two), digest == digestAgain)
+	}
+}
+
+func TestChartThatWasNotFetchedIsRefused(t *testing.T) {
+	r := newRenderer(t, render.Options{})
+	_, err := r.Render(t.Context(), render.Request{
+		Tree:   mounted(t),
+		Source: v1alpha1.Source{Path: "apps/web", Helm: &v1alpha1.HelmSource{Chart: "web", Repo: "https://charts.example.com"}},
+	})
+	if err == nil || !strings.Contains(err.Error(), "spec.source.helm.chart: the chart was not fetched") {
+		t.Errorf("error is %v, want the chart refused", err)
+	}
+}
