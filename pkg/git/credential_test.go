@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/plumb-gitops/plumb/integration/gitserver"
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/git"
@@ -69,7 +71,17 @@ func TestCredentialIsNeverPrinted(t *testing.T) {
 		cred git.Credential
 		Open git.Credential
 	}
-	for name, c := range map[string]git.Credential{"basic": git.Basic("user", "s3cret"), "bearer": git.Bearer("s3cret")} {
+	plain := git.App{ID: "12", InstallationID: "34", PrivateKey: appKey()}
+	app, err := git.GitHubApp(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := []byte("h " + string(ssh.MarshalAuthorizedKey(signer(t, edKey()).PublicKey())))
+	secrets := []string{"s3cret", fmt.Sprint(appKey()[40:60]), strings.Split(string(appKey()), "\n")[3], strings.Split(string(identity(t, edKey(), passphrase)), "\n")[2], passphrase}
+	for name, c := range map[string]git.Credential{
+		"basic": git.Basic("user", "s3cret"), "bearer": git.Bearer("s3cret"), "app": app,
+		"ssh": sshKey(t, identity(t, edKey(), passphrase), passphrase, known),
+	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
 			h := holder{"x", c, c}
@@ -79,8 +91,12 @@ func TestCredentialIsNeverPrinted(t *testing.T) {
 				t.Fatal(err)
 			}
 			fmt.Fprintf(&out, "%v %+v %#v %s %v %+v %#v", c, c, c, c, h, h, &h)
-			if strings.Contains(out.String(), "s3cret") {
-				t.Errorf("the secret is in %s", out.String())
+			slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "app", plain)
+			fmt.Fprintf(&out, "%v %+v %#v %v", plain, plain, plain, &plain)
+			for _, secret := range secrets {
+				if strings.Contains(out.String(), secret) {
+					t.Errorf("the secret is in %s", out.String())
+				}
 			}
 		})
 	}

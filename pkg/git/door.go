@@ -25,13 +25,13 @@ type door struct {
 	signers *lru[string, ssh.Signer] // decrypted keys, by Credential.key
 }
 
-// maxSigners is how many decrypted keys are remembered, times four.
-const maxSigners = 64
+// maxSigners is how many decrypted keys are remembered.
+const maxSigners = 256
 
 func newDoor(o Options) *door {
 	web := &http.Client{Transport: &guard{next: newTransport(o.Stall), stall: o.Stall}, CheckRedirect: stayHome}
 	return &door{
-		o: o, web: web, apps: newApps(web, o.Now), signers: newLRU[string, ssh.Signer](4 * maxSigners),
+		o: o, web: web, apps: newApps(web, o.Now), signers: newLRU[string, ssh.Signer](maxSigners),
 		http: githttp.NewClientWithOptions(web, &githttp.ClientOptions{RedirectPolicy: githttp.FollowRedirects}),
 	}
 }

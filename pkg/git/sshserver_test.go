@@ -7,14 +7,15 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -264,4 +265,21 @@ func identity(t *testing.T, key crypto.Signer, passphrase string) []byte {
 	return pem.EncodeToMemory(block)
 }
 
-func bareRoot(s *site) string { return filepath.Dir(s.repo.Bare) }
+// foreignLine has a kind of key that the ssh package does not know.
+const foreignLine = "* ssh-mldsa-44 AAAADHNzaC1tbGRzYS00NAAAAAQBAgME\n"
+
+// dssLine is a DSA key, as old servers have it.
+func dssLine(host string) string {
+	p := new(big.Int).SetBit(big.NewInt(7), 1023, 1)
+	q := new(big.Int).SetBit(big.NewInt(7), 159, 1)
+	blob := ssh.Marshal(struct {
+		Name       string
+		P, Q, G, Y *big.Int
+	}{"ssh-dss", p, q, big.NewInt(4), big.NewInt(5)})
+	return host + " ssh-dss " + base64.StdEncoding.EncodeToString(blob) + "\n"
+}
+
+func hashedLine(t *testing.T, host string, key ssh.Signer) string {
+	t.Helper()
+	return knownhosts.HashHostname(host) + " " + string(ssh.MarshalAuthorizedKey(key.PublicKey()))
+}
