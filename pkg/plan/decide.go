@@ -12,6 +12,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/health"
+	"github.com/plumb-gitops/plumb/pkg/ignore"
 	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/object"
 )
@@ -32,6 +33,8 @@ type Input struct {
 	// Fields hashes what Plumb owns in a live object, as in inventory.Entry. Nil
 	// means that it cannot be told whether a live object drifted: it is applied.
 	Fields func(*unstructured.Unstructured) string
+	// Ignore is spec.ignore; Fields is its method of that name then.
+	Ignore ignore.Rules
 
 	// Health judges a live object; nil means health.Of.
 	Health func(*unstructured.Unstructured) health.Report
@@ -158,7 +161,7 @@ func (j judge) object(o object.Object) (Action, error) {
 	case live == nil:
 		return j.absent(a, entry), nil
 	}
-	if owner, taken := j.taken(live); taken {
+	if owner, taken := j.taken(live); taken && !a.Once() {
 		return j.contest(a, owner), nil
 	}
 	if live.GetDeletionTimestamp() != nil {
@@ -186,7 +189,7 @@ func (j judge) shared(a Action, read bool) Action {
 }
 
 func (j judge) unread(a Action, entry inventory.Entry) (Action, error) {
-	if !entry.Settled() {
+	if j.unsettled(a.Object) {
 		return Action{}, fault.Retry(fault.ApplyFailed, "plan %s: the live object was not read", a.ID.Human())
 	}
 	if entry.Digest == a.Digest || a.Once() {
@@ -230,7 +233,7 @@ func (j judge) present(a Action, entry inventory.Entry) Action {
 		a.Verb, a.Why = Update, "the last apply did not end"
 	case !same:
 		a.Verb, a.Why = Update, "replaced in the cluster by another object of this name"
-		a.Drift = drift("replaced", a)
+		a.Drift = j.drift("replaced", a)
 		return j.tolerated(a, entry)
 	case entry.Digest != a.Digest:
 		a.Verb, a.Why = Update, "changed in the source"
@@ -257,11 +260,16 @@ func (j judge) compared(a Action, entry inventory.Entry) Action {
 		a.Verb, a.Why = Update, "it is not known whether it drifted"
 		return a
 	}
-	if j.Fields(a.Live) == entry.Fields {
+	now := j.Fields(a.Live)
+	if now == entry.Fields {
 		a.Why = "applied already"
 		return a
 	}
-	a.Verb, a.Why, a.Drift = Update, "changed in the cluster", drift("changed", a)
+	if now != "" && !ignore.Comparable(now, entry.Fields) {
+		a.Verb, a.Why = Update, "spec.ignore changed"
+		return a
+	}
+	a.Verb, a.Why, a.Drift = Update, "changed in the cluster", j.drift("changed", a)
 	return j.tolerated(a, entry)
 }
 

@@ -36,6 +36,8 @@ type scenario struct {
 	App                              policy
 	Desired, Inventory, Live, Exists []string
 	Heal                             bool
+	Hooks                            bool // they run, in run 5
+	Behind                           []string
 
 	Want, Error, Reason, Class string
 }
@@ -54,8 +56,10 @@ func scenarios(t *testing.T, file string) map[string]scenario {
 }
 
 func TestDecide(t *testing.T) {
-	for name, s := range scenarios(t, "testdata/decide.yaml") {
-		t.Run(name, func(t *testing.T) { s.check(t, describe) })
+	for _, file := range []string{"decide", "waves", "hooks", "policies", "moves"} {
+		for name, s := range scenarios(t, "testdata/"+file+".yaml") {
+			t.Run(file+": "+name, func(t *testing.T) { s.check(t, describe) })
+		}
 	}
 }
 
@@ -121,6 +125,9 @@ func details(a plan.Action) string {
 	if a.ResourceVersion != "" {
 		out += " [rv " + a.ResourceVersion + "]"
 	}
+	if a.To != (app.Key{}) {
+		out += " [to " + a.To.String() + "]"
+	}
 	if a.Drift == nil {
 		return out
 	}
@@ -151,6 +158,16 @@ func (s scenario) input(t *testing.T) plan.Input {
 	}
 	in := plan.Input{Application: a, Heal: s.Heal, Fields: fields, Live: map[object.ID]*unstructured.Unstructured{}}
 	in.Exists = func(key app.Key) bool { return slices.Contains(s.Exists, key.String()) }
+	if s.Hooks {
+		in.RunHooks, in.Run = true, 5
+	}
+	for _, name := range s.Behind {
+		key, err := app.ParseKey(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.Behind = append(in.Behind, key)
+	}
 	in.Desired = prepared(t, a, s.Desired...)
 	for _, text := range s.Inventory {
 		in.Inventory = in.Inventory.Record(entry(t, a, text))
@@ -224,14 +241,15 @@ var kinds = map[string]struct {
 }{
 	"ConfigMap": {"v1", true}, "Secret": {"v1", true}, "Service": {"v1", true}, "ServiceAccount": {"v1", true},
 	"PersistentVolumeClaim": {"v1", true}, "Deployment": {"apps/v1", true}, "OldDeployment": {"extensions/v1beta1", true},
+	"Job": {"batch/v1", true}, "Pod": {"v1", true}, "APIService": {"apiregistration.k8s.io/v1", false},
 	"Thing": {"example.com/v1", true}, "Application": {"plumb.dev/v1alpha1", true}, "Namespace": {"v1", false},
 	"CustomResourceDefinition":       {"apiextensions.k8s.io/v1", false},
 	"ValidatingWebhookConfiguration": {"admissionregistration.k8s.io/v1", false},
 }
 
 // parseObject reads "<kind> <name>[=<value>] <word>...". The words are uid:<uid>,
-// rv:<resourceVersion>, ours, owner:<mark>, deleting, edited:<manager>, and
-// <annotation>:<value> for those of Plumb; others are for the caller.
+// rv:<resourceVersion>, ours, owner:<mark>, deleting, edited:<manager>, complete,
+// failed, and <annotation>:<value> for those of Plumb; others are for the caller.
 func parseObject(t *testing.T, text string) (*unstructured.Unstructured, []string) {
 	t.Helper()
 	words := strings.Fields(text)
@@ -273,6 +291,9 @@ func describeLive(u *unstructured.Unstructured, word, value string) {
 	switch word {
 	case "wave", "hook", "hook-delete", "hook-run", "apply", "replace", "claimed-by", "prune":
 		annotate("plumb.dev/"+word, value)
+	case "complete", "failed":
+		condition := map[string]any{"type": map[string]string{"complete": "Complete", "failed": "Failed"}[word], "status": "True"}
+		u.Object["status"] = map[string]any{"conditions": []any{condition}}
 	case "uid":
 		u.SetUID(types.UID(value))
 	case "rv":

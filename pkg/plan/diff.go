@@ -189,8 +189,12 @@ func join(path, key string) string {
 }
 
 // drift describes a live object that is not as it was applied.
-func drift(kind string, a Action) *Drift {
-	d := &Drift{Kind: kind, Fields: Diff(a.Object, a.Live)}
+func (j judge) drift(kind string, a Action) *Drift {
+	d := &Drift{Kind: kind}
+	// What cannot be told apart here fails when it is applied.
+	if sent, err := j.Ignore.Without(a.Object, a.Live); err == nil {
+		d.Fields = Diff(sent, a.Live)
+	}
 	for _, entry := range a.Live.GetManagedFields() {
 		if entry.Manager == v1alpha1.FieldManager || entry.Subresource != "" || entry.Time == nil {
 			continue

@@ -188,6 +188,9 @@ func (j judge) standby(a Action) Action {
 // rerun decides about a hook whose object exists. One of this very run is never
 // made again: its result stands, or is waited for.
 func (j judge) rerun(a Action) (Action, error) {
+	if other, taken := j.taken(a.Live); taken { // which may be about to let go of it
+		return a, fault.Retry(fault.OwnershipConflict, "%s hook %s: an object of that name belongs to Application %s", a.Hook, a.ID.Human(), other)
+	}
 	if !j.mine(a.Live) {
 		return a, fault.Refuse(fault.OwnershipConflict, a.Object.Place(),
 			"exists, and was not made as a hook of Application %s, so it is not deleted to run the hook; delete or rename one of the two", j.key())

@@ -3,6 +3,7 @@ package plan
 import (
 	"slices"
 
+	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/object"
 )
 
@@ -38,7 +39,7 @@ func (in Input) unsettled(o object.Object) bool {
 	}
 	if (Action{Object: o}).Owned() {
 		entry, _ := in.Inventory.Get(o.ID())
-		return !entry.Settled()
+		return !entry.Settled() || in.Ignore.Match(o.ID()) && changed(o, entry)
 	}
 	// The shared Namespace is there when something of ours is in it.
 	for _, other := range in.Desired.All() {
@@ -48,6 +49,13 @@ func (in Input) unsettled(o object.Object) bool {
 		}
 	}
 	return false
+}
+
+// changed says that an object will be applied: what is ignored in it has to be
+// seen before.
+func changed(o object.Object, entry inventory.Entry) bool {
+	digest, err := o.Digest()
+	return err != nil || digest != entry.Digest
 }
 
 // prunes is the policy; the API server fills in the default, true.
