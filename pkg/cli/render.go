@@ -22,6 +22,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/object"
 	"github.com/plumb-gitops/plumb/pkg/plan"
 	"github.com/plumb-gitops/plumb/pkg/render"
+	"github.com/plumb-gitops/plumb/pkg/source"
 )
 
 // maxApplication is the largest file with an Application in bytes.
@@ -176,7 +177,7 @@ func fetched(ctx context.Context, a *v1alpha1.Application, c config.Git) (_ rend
 	if err != nil {
 		return nil, nil, fmt.Errorf("read spec.source.repo: %w; give the configuration that allows it with --config, or a tree with --dir", err)
 	}
-	credential, err := credentialFor(c, u, a.Namespace)
+	credential, err := source.Policy{Git: c}.Credential(ctx, a, u, nil, "") // of the configuration: there is no cluster to read a Secret from
 	if err != nil {
 		return nil, nil, err
 	}
@@ -200,24 +201,6 @@ func fetched(ctx context.Context, a *v1alpha1.Application, c config.Git) (_ rend
 	}
 	done()
 	return nil, nil, err
-}
-
-func credentialFor(c config.Git, u git.URL, namespace string) (git.Credential, error) {
-	found, ok := c.Credential(u.String(), namespace)
-	if !ok {
-		return git.Credential{}, nil
-	}
-	read := func(file string) (string, error) {
-		content, err := os.ReadFile(file)
-		return string(content), err
-	}
-	if found.BearerTokenFile != "" {
-		token, err := read(found.BearerTokenFile)
-		return git.Bearer(token), err
-	}
-	username, err := read(found.UsernameFile)
-	password, err2 := read(found.PasswordFile)
-	return git.Basic(username, password), errors.Join(err, err2)
 }
 
 func rendered(ctx context.Context, a *v1alpha1.Application, tree render.Tree, notes io.Writer) (object.Set, error) {
