@@ -30,6 +30,8 @@ type Outcome struct {
 	Err     error
 	Skipped bool // not begun
 	Gone    bool // pruned, and seen to be absent
+
+	fields string // the hash of what Plumb owns in Live, of what was applied
 }
 
 // Word is the past tense for events: created, updated, adopted, replaced, unchanged,
@@ -122,7 +124,7 @@ func (o Outcome) entry(hook string) inventory.Entry {
 	a := o.Action
 	e := inventory.Entry{ID: a.ID, Version: a.Version, UID: string(o.Live.GetUID()), Digest: a.Digest, Hook: hook}
 	if a.Hook == plan.Sync && !a.Once() {
-		e.Fields = cluster.FieldsHash(o.Live)
+		e.Fields = o.fields
 	}
 	return e
 }

@@ -56,8 +56,15 @@ func (r *run) send(a plan.Action) (Outcome, error) {
 	if !a.Merges() {
 		options.Takeover = a.Live
 	}
-	applied, err := r.client.Apply(r.ctx, a.Object, options)
-	return Outcome{Action: a, Live: applied.Unstructured, Losers: applied.Losers}, err
+	sent, err := r.plan.Sent(a)
+	if err != nil {
+		return Outcome{}, err
+	}
+	applied, err := r.client.Apply(r.ctx, sent, options)
+	if err != nil {
+		return Outcome{}, err
+	}
+	return Outcome{Action: a, Live: applied.Unstructured, Losers: applied.Losers, fields: r.plan.Fields(applied.Unstructured)}, nil
 }
 
 // idle is the outcome of an action that sends nothing of the object.

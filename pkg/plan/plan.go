@@ -1,7 +1,7 @@
 // Package plan decides what an attempt would do: desired x live x inventory x
 // policy -> a Plan, with a reason for everything.
 //
-// It is pure: no cluster, no clock. It may import object, inventory, health,
+// It is pure: no cluster, no clock. It may import object, inventory, health, ignore,
 // fault, app and app/v1alpha1. What it cannot decide safely is a fault, and what is not
 // certainly the Application's own is never deleted.
 package plan
