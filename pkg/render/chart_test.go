@@ -9,6 +9,7 @@ import (
 
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/render"
+	"github.com/plumb-gitops/plumb/pkg/render/substitute"
 	"github.com/plumb-gitops/plumb/pkg/tree"
 )
 
@@ -64,29 +65,33 @@ func TestChartOfARepository(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("want (-), got (+):\n%s", diff)
 	}
-	again, err := other.Render(t.Context(), q)
-	if err != nil {
-		t.Fatal(err)
+	checkSameDigest(t, r, other, q)
+	q.Variables = substitute.Variables{"name": {Text: "b"}}
+	q.Source.Substitute = &v1alpha1.Substitution{}
+	checkSameDigest(t, r, other, q)
+}
+
+// checkSameDigest renders twice what draws a password: the passwords differ and the
+// digests do not.
+func checkSameDigest(t *testing.T, one, other *render.Renderer, q render.Request) {
+	t.Helper()
+	var contents, digests [2]string
+	for i, r := range []*render.Renderer{one, other} {
+		result, err := r.Render(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := result.Objects.All()[0].JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		contents[i] = string(content)
+		if digests[i], err = result.Objects.All()[0].Digest(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	secret, secretAgain := result.Objects.All()[0], again.Objects.All()[0]
-	one, err := secret.JSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	two, err := secretAgain.JSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	digest, err := secret.Digest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	digestAgain, err := secretAgain.Digest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(one) == string(two) || digest != digestAgain {
-		t.Errorf("two renders have equal content: %t, equal digest: %t; want another content of the same digest", string(one) == string(two), digest == digestAgain)
+	if contents[0] == contents[1] || digests[0] != digests[1] {
+		t.Errorf("two renders have equal contents: %t, equal digests: %t; want other contents of the same digest", contents[0] == contents[1], digests[0] == digests[1])
 	}
 }
 

@@ -129,6 +129,9 @@ func (w *walk) object(o object.Object) (object.Object, error) {
 	w.strings = gvk.Group == "" && (gvk.Kind == "ConfigMap" || gvk.Kind == "Secret")
 	var failed error
 	changed := o.With(func(u *unstructured.Unstructured) {
+		if failed != nil {
+			return
+		}
 		var content any
 		if content, failed = w.value(u.Object, nil); failed == nil {
 			u.Object = content.(map[string]any)
@@ -137,7 +140,10 @@ func (w *walk) object(o object.Object) (object.Object, error) {
 	if failed != nil {
 		return object.Object{}, failed
 	}
-	return manifest.Of(changed.Content(), o.File, o.Line)
+	if _, err := manifest.Of(changed.Content(), o.File, o.Line); err != nil {
+		return object.Object{}, err
+	}
+	return changed, nil // with its standing content, which manifest.Of does not know
 }
 
 func skipped(o object.Object) bool {
