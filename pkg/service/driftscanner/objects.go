@@ -19,6 +19,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/event"
+	"github.com/plumb-gitops/plumb/pkg/ignore"
 	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/object"
 	"github.com/plumb-gitops/plumb/pkg/telemetry"
@@ -40,6 +41,7 @@ type objects struct {
 	log       *slog.Logger
 
 	records records
+	ignored ignored
 
 	mu      sync.Mutex
 	watches map[schema.GroupVersionKind]context.CancelFunc
@@ -54,6 +56,7 @@ type objects struct {
 func (o *objects) Observe(old, now *v1alpha1.Application) {
 	if now == nil {
 		o.forget(old.Key())
+		o.ignored.forget(old.Key())
 		o.pace.forget(old.Key())
 		return
 	}
@@ -159,13 +162,20 @@ func (o *objects) see(kind schema.GroupVersionKind, e cluster.WatchEvent) {
 }
 
 func (o *objects) changed(u *unstructured.Unstructured) {
-	now, owned := recordOf(u)
+	now, owned := recordOf(u, o.rules)
 	if !owned {
 		return
 	}
 	if before, known := o.records.put(object.IDOf(u), now); !known || before != now {
 		o.mark(now.owner)
 	}
+}
+
+// rules are those of spec.ignore as the catalog has it; a change of them makes
+// suspects, which are read anew.
+func (o *objects) rules(owner app.Key) ignore.Rules {
+	a, _ := o.catalog.Get(owner)
+	return o.ignored.of(a)
 }
 
 // begun notes that all objects of a kind were told: from now on one that is not
@@ -246,12 +256,7 @@ func (o *objects) verify(ctx context.Context, key app.Key, found map[object.ID]s
 		if err != nil {
 			return err
 		}
-		now := record{}
-		if live != nil {
-			now, _ = recordOf(live)
-			now.uid, now.fields = string(live.GetUID()), cluster.FieldsHash(live)
-		}
-		if kind := difference(entry, now, live != nil); still && kind != "" {
+		if kind := o.certain(a, entry, live); still && kind != "" {
 			drifted = append(drifted, describe(id, kind, live))
 		}
 	}
@@ -259,6 +264,23 @@ func (o *objects) verify(ctx context.Context, key app.Key, found map[object.ID]s
 		return nil
 	}
 	return o.ask(ctx, a, signature(drifted), drifted)
+}
+
+// certain is the difference of an object that was read just now. Where the rules
+// changed since it was applied, that is no drift: the change itself asks for a sync.
+func (o *objects) certain(a *v1alpha1.Application, entry inventory.Entry, live *unstructured.Unstructured) string {
+	if live == nil {
+		return difference(entry, record{}, false)
+	}
+	now := record{uid: string(live.GetUID()), fields: o.ignored.of(a).Fields(live)}
+	if known, owned := recordOf(live, func(app.Key) ignore.Rules { return o.ignored.of(a) }); owned && known.owner == a.Key() {
+		o.records.put(entry.ID, known)
+	}
+	kind := difference(entry, now, true)
+	if kind == changed && now.fields != "" && !ignore.Comparable(now.fields, entry.Fields) {
+		return ""
+	}
+	return kind
 }
 
 // ask tells of drift and requests an attempt, once for the same difference until

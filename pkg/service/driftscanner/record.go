@@ -7,15 +7,15 @@ import (
 
 	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
-	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/health"
+	"github.com/plumb-gitops/plumb/pkg/ignore"
 	"github.com/plumb-gitops/plumb/pkg/object"
 )
 
 // record is all that is kept of a live object.
 type record struct {
 	uid    string
-	fields string // hash of what Plumb owns in it
+	fields string // hash of what Plumb owns in it, see ignore.Rules.Fields
 	health health.Status
 	owner  app.Key
 }
@@ -26,13 +26,14 @@ type records struct {
 	byID map[object.ID]record
 }
 
-// recordOf reads a live object; false when no Application is marked as its owner.
-func recordOf(u *unstructured.Unstructured) (record, bool) {
+// recordOf reads a live object by the rules of its owner; false when no Application
+// is marked as that.
+func recordOf(u *unstructured.Unstructured, rules func(app.Key) ignore.Rules) (record, bool) {
 	owner, err := app.ParseKey(u.GetAnnotations()[v1alpha1.OwnerAnnotation])
 	if err != nil {
 		return record{}, false
 	}
-	return record{uid: string(u.GetUID()), fields: cluster.FieldsHash(u), health: health.Of(u).Status, owner: owner}, true
+	return record{uid: string(u.GetUID()), fields: rules(owner).Fields(u), health: health.Of(u).Status, owner: owner}, true
 }
 
 // put stores what is known of an object now and returns what was known before.
