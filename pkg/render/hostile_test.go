@@ -43,6 +43,26 @@ var hostile = map[string]struct {
 		files: "-- kustomization.yaml --\nresources: [a.yaml]\n-- a.yaml --\napiVersion: v1\nkind: A\nmetadata: {name: a}\n" + bomb,
 		want:  []string{"of memory", "of CPU time", "longer than", "alias"},
 	},
+	"a Jsonnet string without end": {
+		files: "-- main.jsonnet --\nstd.repeat('abcdefgh', 1000000000)\n",
+		want:  []string{"of memory", "of CPU time", "longer than"},
+	},
+	"a Jsonnet list without end": {
+		files: "-- main.jsonnet --\nstd.foldl(function(a, b) a + a, std.range(1, 40), [1])\n",
+		want:  []string{"of memory", "of CPU time", "longer than"},
+	},
+	"a Jsonnet loop without end": {
+		files: "-- main.jsonnet --\nlocal f(x) = f(x + 1) tailstrict; f(1)\n",
+		want:  []string{"of memory", "of CPU time", "longer than", "max stack frames"},
+	},
+	"Jsonnet objects without end": {
+		files: "-- main.jsonnet --\nlocal o = { a: o }; o\n",
+		want:  []string{"of memory", "of CPU time", "longer than", "max stack frames", "recursed too deeply"},
+	},
+	"a Jsonnet library that imports itself": {
+		files: "-- main.jsonnet --\nlocal l = import 'main.jsonnet'; l + l\n",
+		want:  []string{"max stack frames", "of memory", "of CPU time", "longer than", "recursed too deeply"},
+	},
 	"aliases that multiply in values": {
 		files: chart + "{{ toYaml .Values }}\n-- values.yaml --\n" + bomb,
 		want:  []string{"of memory", "of CPU time", "longer than", "alias"},

@@ -19,6 +19,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/render"
 	"github.com/plumb-gitops/plumb/pkg/render/child"
+	"github.com/plumb-gitops/plumb/pkg/render/substitute"
 	"sigs.k8s.io/yaml"
 )
 
@@ -91,6 +92,9 @@ func TestRender(t *testing.T) {
 			}
 			delete(tree, "want.yaml")
 			q := render.Request{Tree: tree, Source: source, Name: "web", Namespace: "team"}
+			if s := source.Substitute; s != nil {
+				q.Variables = substitute.Merge(s.Vars)
+			}
 			compare(t, r, q, want)
 			if want.Outside == nil && !hasLinks(tree) {
 				q.Tree = struct{ render.Tree }{tree} // one that knows no symlinks
@@ -169,6 +173,10 @@ func requests(tree render.Tree) map[string]render.Request {
 		render.Helm: {Tree: tree, Name: "web", Namespace: "team", Source: v1alpha1.Source{Path: "chart", Helm: &v1alpha1.HelmSource{
 			Values: &apiextensionsv1.JSON{Raw: []byte(`{"env": {"A": "1", "B": "2", "C": "3"}}`)},
 		}}, Capabilities: render.Capabilities{KubeVersion: "v1.37.2", APIVersions: []string{"v1", "apps/v1"}}},
+		render.Jsonnet: {Tree: tree, Name: "web", Namespace: "team", Source: v1alpha1.Source{
+			Path: "jsonnet", Substitute: &v1alpha1.Substitution{},
+			Jsonnet: &v1alpha1.JsonnetSource{TLA: map[string]string{"a": "1", "b": "2"}, Ext: map[string]string{"c": "3", "d": "4"}},
+		}, Variables: substitute.Variables{"n": {Text: "5"}, "m": {Text: "6"}}},
 	}
 }
 

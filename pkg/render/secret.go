@@ -2,15 +2,12 @@ package render
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
-	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/object"
-	"github.com/plumb-gitops/plumb/pkg/render/manifest"
 	"github.com/plumb-gitops/plumb/pkg/render/substitute"
 )
 
@@ -88,38 +85,4 @@ func findCiphertext(v any, field string, encoded bool) string {
 		}
 	}
 	return ""
-}
-
-// mask takes secrets out of an error and keeps what it means.
-func mask(err error, secrets []string) error {
-	if len(secrets) == 0 {
-		return err
-	}
-	var values []string
-	for _, s := range secrets {
-		values = append(values, manifest.Strings(s)...)
-		values = append(values, base64.StdEncoding.EncodeToString([]byte(s)))
-	}
-	var f *fault.Error
-	if !errors.As(err, &f) {
-		return masked(err, values)
-	}
-	out := &fault.Error{Class: f.Class, Reason: f.Reason, After: f.After, Err: masked(err, values)}
-	if err == error(f) {
-		out.Err = masked(f.Err, values)
-		out.Place = fault.Place{
-			File: manifest.Mask(f.Place.File, values), Line: f.Place.Line,
-			Object: manifest.Mask(f.Place.Object, values), Field: manifest.Mask(f.Place.Field, values),
-		}
-	}
-	return out
-}
-
-// masked returns err itself when it tells nothing, so that its chain stays.
-func masked(err error, values []string) error {
-	text := manifest.Mask(err.Error(), values)
-	if text == err.Error() {
-		return err
-	}
-	return errors.New(text)
 }

@@ -148,7 +148,7 @@ func TestNoErrorTellsASecret(t *testing.T) {
 	values := encrypted(t, "values.json")
 	chart := files{"Chart.yaml": "apiVersion: v2\nname: c\nversion: 1.0.0\n", "values.json": values}
 	jsonnet := func(text string) files {
-		return files{"main.jsonnet": text + "\n", "values.json": values, "secret.yaml": secret}
+		return files{"main.jsonnet": text + "\n", "values.json": values, "secret.yaml": secret, "config.txt": encrypted(t, "config.txt")}
 	}
 	template := func(text string) files { return chart.with("templates/a.yaml", text) }
 	helm := v1alpha1.Source{Helm: &v1alpha1.HelmSource{ValueFiles: []string{"values.json"}}}
@@ -162,6 +162,12 @@ func TestNoErrorTellsASecret(t *testing.T) {
 		"an error that Jsonnet is told to make": {jsonnet("error 'x ' + (import 'values.json').list[0]"), evaluated, "main.jsonnet:1"},
 		"one with all of a file":                {jsonnet("error importstr 'secret.yaml'"), evaluated, "main.jsonnet:1"},
 		"one with it in Base64":                 {jsonnet("error std.base64((import 'values.json').list[0])"), evaluated, "main.jsonnet:1"},
+		"a file in another form":                {jsonnet("error std.toString({ a: importstr 'config.txt' })"), evaluated, "main.jsonnet:1"},
+		"a part of a file":                      {jsonnet("error (import 'config.txt').password"), evaluated, "main.jsonnet:1"},
+		"a long one, cut":                       {jsonnet("error 'x' + (import 'config.txt').long"), evaluated, "main.jsonnet:1"},
+		"a long one, cut in a chart":            {template(`{{ fail (.Files.Get "config.txt" | replace "\n" " ") }}`).with("config.txt", encrypted(t, "config.txt")), helm, "templates/a.yaml"},
+		"a middle of one":                       {jsonnet("error 'x' + std.substr((import 'config.txt').long, 700, 300)"), evaluated, "main.jsonnet:1"},
+		"a part with blanks":                    {jsonnet("error (import 'config.txt').user"), evaluated, "main.jsonnet:1"},
 		"a failed assertion":                    {jsonnet("assert false : std.toString(import 'values.json'); {}"), evaluated, "main.jsonnet:1"},
 		"a secret that is no object":            {jsonnet("(import 'values.json').list[0]"), evaluated, "here stands a string"},
 		"a field that does not exist":           {jsonnet("{}[(import 'values.json').list[0]]"), evaluated, "main.jsonnet:1"},

@@ -75,6 +75,7 @@ func run() error {
 		"app.env":                 {KeyGroups: one, UnencryptedSuffix: "_unencrypted"},
 		"app.ini":                 {KeyGroups: one, UnencryptedSuffix: "_unencrypted"},
 		"blob.bin":                {KeyGroups: one, UnencryptedSuffix: "_unencrypted"},
+		"config.txt":              {KeyGroups: one, UnencryptedSuffix: "_unencrypted"},
 		"groups.yaml":             {KeyGroups: []sops.KeyGroup{r.group(r.age), r.group(r.lost), r.group(r.pgp)}, ShamirThreshold: 2, UnencryptedSuffix: "_unencrypted"},
 		"too-few-groups.yaml":     {KeyGroups: []sops.KeyGroup{r.group(r.age), r.group(r.lost)}, ShamirThreshold: 2, UnencryptedSuffix: "_unencrypted"},
 		"for-somebody-else.yaml":  {KeyGroups: []sops.KeyGroup{r.group(r.lost)}, UnencryptedSuffix: "_unencrypted"},
