@@ -14,9 +14,9 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/failpoint"
 	"github.com/plumb-gitops/plumb/pkg/fault"
-	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/report"
+	"github.com/plumb-gitops/plumb/pkg/source"
 	"github.com/plumb-gitops/plumb/pkg/telemetry"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
@@ -125,7 +125,7 @@ func superseded(err error) error {
 
 // first is the first status write. It carries the resourceVersion of the read,
 // so of two attempts that overlap against all odds, one stops here.
-func (t *attempt) first(ctx context.Context, a *v1alpha1.Application, b begun, commit git.Commit, owned inventory.Inventory) (*v1alpha1.Application, error) {
+func (t *attempt) first(ctx context.Context, a *v1alpha1.Application, b begun, made source.Assembly, owned inventory.Inventory) (*v1alpha1.Application, error) {
 	if err := failpoint.Hit(failpoint.StatusFirst); err != nil {
 		return a, err
 	}
@@ -136,7 +136,7 @@ func (t *attempt) first(ctx context.Context, a *v1alpha1.Application, b begun, c
 		return a, context.Cause(ctx)
 	}
 	next := a.DeepCopy()
-	next.Status = b.starting(a, commit, owned)
+	next.Status = b.starting(a, made, owned)
 	// Once begun it is carried to its answer: an attempt that is asked to yield
 	// meanwhile must know whether its number stands in the status, to end it there.
 	written, err := t.r.writeStatus(context.WithoutCancel(ctx), a, next)
@@ -147,7 +147,7 @@ func (t *attempt) first(ctx context.Context, a *v1alpha1.Application, b begun, c
 		Type: event.SyncStarted, ID: report.AttemptID(a, b.number, "started"), Cause: t.cause,
 		Data: &eventsv1.SyncStarted{
 			Cluster: t.r.o.Cluster, Namespace: a.Namespace, Name: a.Name,
-			Attempt: b.number, Reason: b.reason, Revision: commit.SHA,
+			Attempt: b.number, Reason: b.reason, Revision: made.Revision,
 		},
 	})
 	return written, nil

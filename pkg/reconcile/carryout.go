@@ -23,13 +23,13 @@ func (t *attempt) carryOut(ctx context.Context, a *v1alpha1.Application, b begun
 	if !p.Settled() {
 		owned = p.Claim(owned)
 		var err error
-		if a, err = t.first(ctx, a, b, s.commit, owned); err != nil {
+		if a, err = t.first(ctx, a, b, s.made, owned); err != nil {
 			return a, t.failed(ctx, err, s, inputs, owned), nil
 		}
 	}
 	result, err := t.apply(ctx, s, p)
 	o := outcome{
-		result: v1alpha1.ResultSucceeded, revision: s.commit.SHA, fetched: s.commit.Began, inputs: inputs,
+		result: v1alpha1.ResultSucceeded, revision: s.made.Revision, fetched: s.made.Began, inputs: inputs,
 		owned: result.Inventory(owned), outcomes: result.Outcomes, drifted: drifted(result),
 	}
 	t.tellDrift(ctx, a, b, s, result)
@@ -47,20 +47,14 @@ func (t *attempt) apply(ctx context.Context, s fetched, p plan.Plan) (result app
 	err = t.stages.stage(ctx, "apply", func(ctx context.Context) error {
 		result, err = apply.Run(ctx, p, s.client, t.guard, apply.Options{
 			Parallel: t.r.o.Parallel,
-			Wait:     func(ctx context.Context, ids []object.ID) error { return t.usable(ctx, s, ids) },
-			Now:      t.r.now,
+			Wait: func(ctx context.Context, ids []object.ID, until plan.Await) error {
+				return t.await(ctx, s, p, ids, until)
+			},
+			Now: t.r.now,
 		})
 		return err
 	})
 	return result, err
-}
-
-func (t *attempt) usable(ctx context.Context, s fetched, ids []object.ID) error {
-	t.slot.Release()
-	if err := s.client.Usable(ctx, ids); err != nil {
-		return fault.As(fault.ApplyFailed, err)
-	}
-	return t.slot.Acquire(ctx)
 }
 
 // judge ends the attempt at once when all is healthy, and else leaves the rest
@@ -95,6 +89,9 @@ func (t *attempt) reports(a *v1alpha1.Application, o outcome) map[object.ID]heal
 	}
 	reports := map[object.ID]health.Report{}
 	for _, e := range o.owned.Entries() {
+		if e.Hook != "" {
+			continue // its end counts, and was waited for
+		}
 		reports[e.ID] = unseen
 		if live, ok := seen[e.ID]; ok {
 			reports[e.ID] = health.Of(live)

@@ -51,7 +51,7 @@ func (t *attempt) tellDrift(ctx context.Context, a *v1alpha1.Application, b begu
 		t.r.report.Tell(ctx, report.Fact{Type: event.DriftHealed, ID: report.AttemptID(a, b.number, "healed"), Cause: t.cause,
 			Data: &eventsv1.DriftHealed{
 				Cluster: t.r.o.Cluster, Namespace: a.Namespace, Name: a.Name, Objects: listed, Omitted: int32(len(healed) - len(listed)),
-				Attempt: b.number, Revision: s.commit.SHA,
+				Attempt: b.number, Revision: s.made.Revision,
 			}})
 	}
 }

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
@@ -177,19 +175,32 @@ func (f *Finisher) settle(ctx context.Context, a *v1alpha1.Application, reports 
 	if err != nil {
 		return health.Summary{}, err
 	}
-	w := newWaiter(owned, reports)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var group sync.WaitGroup
-	for _, s := range w.selections(a.Key()) {
-		group.Go(func() {
-			if err := client.Watch(ctx, s, func(e cluster.WatchEvent) { w.see(s, e, cancel) }); err != nil {
-				w.fail(err, cancel)
-			}
-		})
+	judged, open := awaited(owned, reports)
+	err = follow(ctx, client, a.Key(), open, judged.see)
+	if ctx.Err() != nil {
+		err = nil // the deadline; what is healthy until then says it all
 	}
-	group.Wait()
-	return w.summary(), w.err
+	return judged.summary(), err
+}
+
+// awaited are the API versions of the objects whose health is waited for, and what
+// is known of all. Nobody waits for what was pruned and is held by a finalizer, or
+// for hooks.
+func awaited(owned inventory.Inventory, reports map[object.ID]health.Report) (*judged, map[object.ID]string) {
+	j, open := newJudged(health.Of), map[object.ID]string{}
+	for _, e := range owned.Entries() {
+		if e.Fields == "" || e.Hook != "" {
+			continue
+		}
+		r, known := reports[e.ID]
+		if !known {
+			r = health.Report{Message: "not seen yet"}
+		}
+		if j.reports[e.ID] = r; r.Status != health.Healthy {
+			open[e.ID] = e.Version
+		}
+	}
+	return j, open
 }
 
 // verdict is the outcome of a wait.
@@ -260,97 +271,6 @@ func traced(ctx context.Context, traceparent, id string) context.Context {
 		return telemetry.Continue(ctx, traceparent)
 	}
 	return telemetry.Resume(ctx, id)
-}
-
-// waiter gathers what several watches say.
-type waiter struct {
-	mu      sync.Mutex
-	tracker *health.Tracker
-	rest    map[object.ID]health.Report // settled before the wait
-	open    map[object.ID]string        // version of those waited for
-	seen    map[object.ID]bool
-	err     error
-}
-
-func newWaiter(owned inventory.Inventory, reports map[object.ID]health.Report) *waiter {
-	w := &waiter{rest: map[object.ID]health.Report{}, open: map[object.ID]string{}, seen: map[object.ID]bool{}}
-	var ids []object.ID
-	for _, e := range owned.Entries() {
-		if e.Fields == "" {
-			continue // pruned, and held by a finalizer: nothing waits for its health
-		}
-		if r, ok := reports[e.ID]; ok && r.Status == health.Healthy {
-			w.rest[e.ID] = r
-			continue
-		}
-		w.open[e.ID] = e.Version
-		ids = append(ids, e.ID)
-	}
-	w.tracker = health.NewTracker(ids)
-	return w
-}
-
-// selections are one watch for each kind and namespace that is waited for.
-func (w *waiter) selections(key app.Key) []cluster.Selection {
-	seen := map[cluster.Selection]bool{}
-	var all []cluster.Selection
-	for id, version := range w.open {
-		s := cluster.Selection{
-			GroupVersionKind: schema.GroupVersionKind{Group: id.Group, Version: version, Kind: id.Kind},
-			Namespace:        id.Namespace,
-			Labels:           v1alpha1.OwnerLabel + "=" + v1alpha1.OwnerHash(key),
-		}
-		if !seen[s] {
-			seen[s] = true
-			all = append(all, s)
-		}
-	}
-	return all
-}
-
-func (w *waiter) see(s cluster.Selection, e cluster.WatchEvent, done func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch e.Type {
-	case watch.Bookmark:
-		w.absent(s)
-	case watch.Deleted:
-		w.tracker.Gone(e.Object)
-	default:
-		w.seen[object.IDOf(e.Object)] = true
-		w.tracker.See(e.Object)
-	}
-	if w.tracker.Settled() {
-		done()
-	}
-}
-
-// absent marks what the list at the start of a watch did not have.
-func (w *waiter) absent(s cluster.Selection) {
-	for id := range w.open {
-		if !w.seen[id] && id.GroupKind() == s.GroupKind() && id.Namespace == s.Namespace {
-			w.tracker.Absent(id)
-		}
-	}
-}
-
-func (w *waiter) fail(err error, done func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err == nil {
-		w.err = err
-	}
-	done()
-}
-
-func (w *waiter) summary() health.Summary {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	reports := w.tracker.Reports()
-	for id, r := range w.rest {
-		reports[id] = r
-	}
-	return health.Worst(reports)
 }
 
 // sleep is false when ctx ended first.

@@ -19,7 +19,6 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/config"
-	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/render"
 	"github.com/plumb-gitops/plumb/pkg/report"
 	"github.com/plumb-gitops/plumb/pkg/source"
@@ -40,30 +39,28 @@ type Options struct {
 
 // Parts are what a Reconciler works with.
 type Parts struct {
-	Bus      *bus.Bus
-	Cluster  *cluster.Cluster
-	Catalog  *catalog.Catalog
-	Store    *git.Store
-	Heads    *Heads
-	Sources  source.Policy
-	Renderer *render.Renderer
-	Reporter *report.Reporter
+	Bus       *bus.Bus
+	Cluster   *cluster.Cluster
+	Catalog   *catalog.Catalog
+	Heads     *Heads
+	Assembler *source.Assembler
+	Renderer  *render.Renderer
+	Reporter  *report.Reporter
 }
 
 // Reconciler carries out sync requests.
 type Reconciler struct {
-	o        Options
-	bus      *bus.Bus
-	kube     *cluster.Cluster
-	catalog  *catalog.Catalog
-	git      *git.Store
-	heads    *Heads
-	sources  source.Policy
-	renderer *render.Renderer
-	report   *report.Reporter
-	finisher *Finisher
-	now      func() time.Time
-	log      *slog.Logger
+	o         Options
+	bus       *bus.Bus
+	kube      *cluster.Cluster
+	catalog   *catalog.Catalog
+	heads     *Heads
+	assembler *source.Assembler
+	renderer  *render.Renderer
+	report    *report.Reporter
+	finisher  *Finisher
+	now       func() time.Time
+	log       *slog.Logger
 }
 
 // New returns a Reconciler.
@@ -75,7 +72,7 @@ func New(p Parts, o Options) *Reconciler {
 		o.Now = time.Now
 	}
 	r := &Reconciler{
-		o: o, bus: p.Bus, kube: p.Cluster, catalog: p.Catalog, git: p.Store, heads: p.Heads, sources: p.Sources,
+		o: o, bus: p.Bus, kube: p.Cluster, catalog: p.Catalog, heads: p.Heads, assembler: p.Assembler,
 		renderer: p.Renderer, report: p.Reporter, now: o.Now, log: o.Log,
 	}
 	r.finisher = &Finisher{r: r, ctx: context.Background(), known: map[app.Key]known{}, cancels: map[app.Key]pending{}}

@@ -10,9 +10,9 @@ import (
 
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/fault"
-	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/health"
 	"github.com/plumb-gitops/plumb/pkg/inventory"
+	"github.com/plumb-gitops/plumb/pkg/source"
 )
 
 // maxHistory is how many applied revisions a status keeps.
@@ -29,15 +29,15 @@ type begun struct {
 
 // starting is the first status write of an attempt: it takes the number, and
 // remembers all that the attempt may come to own.
-func (b begun) starting(a *v1alpha1.Application, commit git.Commit, owned inventory.Inventory) v1alpha1.ApplicationStatus {
+func (b begun) starting(a *v1alpha1.Application, made source.Assembly, owned inventory.Inventory) v1alpha1.ApplicationStatus {
 	s := *a.Status.DeepCopy()
-	count := failures(a, commit.SHA)
+	count := failures(a, made.Revision)
 	s.LastAttempt = &v1alpha1.LastAttempt{
-		Number: b.number, Revision: commit.SHA, Reason: b.reason, Result: v1alpha1.ResultRunning,
-		StartedAt: metav1.NewMicroTime(b.startedAt), FetchedAt: moment(commit.Began), Trace: b.trace, Failures: count,
+		Number: b.number, Revision: made.Revision, Reason: b.reason, Result: v1alpha1.ResultRunning,
+		StartedAt: metav1.NewMicroTime(b.startedAt), FetchedAt: moment(made.Began), Trace: b.trace, Failures: count,
 	}
 	s.Inventory = owned.Status()
-	set(&s, a, v1alpha1.ConditionReady, metav1.ConditionUnknown, fault.Progressing, "applying "+short(commit.SHA))
+	set(&s, a, v1alpha1.ConditionReady, metav1.ConditionUnknown, fault.Progressing, "applying "+short(made.Revision))
 	return s
 }
 
@@ -191,6 +191,8 @@ func moment(t time.Time) *metav1.MicroTime {
 	return &m
 }
 
+// short is how people name a commit, or the digest of an artifact.
 func short(revision string) string {
+	revision = strings.TrimPrefix(revision, "sha256:")
 	return revision[:min(len(revision), 8)]
 }

@@ -13,10 +13,10 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/fault"
-	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/health"
 	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/object"
+	"github.com/plumb-gitops/plumb/pkg/source"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
 
@@ -184,7 +184,7 @@ func TestFailuresAreCountedPerRevisionAndGeneration(t *testing.T) {
 			o := outcome{result: v1alpha1.ResultFailed, revision: "r", err: errors.New("boom")}
 			// The first status write stands between two attempts, and must not lose count.
 			b := begun{number: 3, startedAt: noon}
-			a.Status = b.starting(a, git.Commit{SHA: "r"}, inventory.Inventory{})
+			a.Status = b.starting(a, source.Assembly{Revision: "r"}, inventory.Inventory{})
 			if got := b.ended(a, o, noon).LastAttempt.Failures; got != c.want {
 				t.Errorf("failures = %d, want %d", got, c.want)
 			}
@@ -332,8 +332,8 @@ func TestAManualApplicationThatChangedIsNotReady(t *testing.T) {
 
 func TestNobodyWaitsForWhatIsPruned(t *testing.T) {
 	going := inventory.Entry{ID: object.ID{Kind: "ConfigMap", Namespace: "team-a", Name: "old"}, Version: "v1", UID: "o", Digest: "d"}
-	w := newWaiter(owned.Record(going), nil)
-	if _, open := w.open[going.ID]; open || len(w.open) != 1 {
-		t.Errorf("waited for: %v", w.open)
+	_, open := awaited(owned.Record(going), nil)
+	if _, waits := open[going.ID]; waits || len(open) != 1 {
+		t.Errorf("waited for: %v", open)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -16,19 +17,19 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/failpoint"
 	"github.com/plumb-gitops/plumb/pkg/fault"
-	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/object"
 	"github.com/plumb-gitops/plumb/pkg/plan"
 	"github.com/plumb-gitops/plumb/pkg/render"
 	"github.com/plumb-gitops/plumb/pkg/route"
+	"github.com/plumb-gitops/plumb/pkg/source"
 )
 
 // fetched is what was fetched for an attempt.
 type fetched struct {
 	client *cluster.Client
-	commit git.Commit
-	tree   *git.Tree
+	made   source.Assembly
+	parameters
 }
 
 // sync is everything from the source to the last write. It returns the
@@ -64,11 +65,11 @@ func (t *attempt) failed(ctx context.Context, err error, s fetched, inputs *v1al
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, errSuperseded), errors.Is(cause, errLeaseLost):
 		err = cause
-	case errors.Is(cause, errTimeout):
+	case errors.Is(cause, errTimeout) && fault.ReasonOf(err) != fault.HealthTimeout:
 		err = fault.Retry(fault.ReasonOf(err), "%w: %w", errTimeout, err)
 	}
 	o := failed(err)
-	o.revision, o.fetched, o.inputs, o.owned = s.commit.SHA, s.commit.Began, inputs, owned
+	o.revision, o.fetched, o.inputs, o.owned = s.made.Revision, s.made.Began, inputs, owned
 	return o
 }
 
@@ -81,20 +82,16 @@ func (t *attempt) source(ctx context.Context, a *v1alpha1.Application) (s fetche
 		if t.reason(a) != event.ReasonPush {
 			t.r.catalog.Reread(a)
 		}
-		query, err := t.r.sources.Query(ctx, a)
-		if err != nil {
-			return err
-		}
-		query.After, query.Want = t.mark, t.request.GetRevisionHint()
-		if s.commit, err = t.r.heads.At(ctx, query); err != nil {
+		fresh := source.Freshness{After: t.mark, Want: t.request.GetRevisionHint()}
+		if s.made, err = t.r.assembler.Assemble(ctx, a, fresh); err != nil {
 			t.r.catalog.Reread(a) // the credential may be what was wrong
 			return fault.As(fault.FetchFailed, err)
 		}
 		if err := failpoint.Hit(failpoint.Fetch); err != nil {
 			return err
 		}
-		s.tree, err = t.r.git.Tree(ctx, query.URL, s.commit.SHA)
-		return fault.As(fault.FetchFailed, err)
+		s.parameters, err = t.parameters(ctx, a, s.client)
+		return err
 	})
 	return s, err
 }
@@ -109,8 +106,9 @@ func (t *attempt) idle(a *v1alpha1.Application, s fetched) bool {
 	if last.Result != v1alpha1.ResultSucceeded && last.Result != v1alpha1.ResultWaiting {
 		return false
 	}
-	digest, err := s.tree.Digest(route.Path(a.Spec.Source.Path), a.Status.Inputs.Outside)
-	return err == nil && digest == a.Status.Inputs.Digest
+	inputs := a.Status.Inputs
+	digest, err := s.made.Tree.Digest(route.Path(a.Spec.Source.Path), inputs.Outside)
+	return err == nil && digest == inputs.Digest && slices.Equal(s.read, inputs.Objects)
 }
 
 // render gives the objects and what was read for them, which is known on errors too.
@@ -121,9 +119,10 @@ func (t *attempt) render(ctx context.Context, a *v1alpha1.Application, s fetched
 			return err
 		}
 		result, err := t.r.renderer.Render(ctx, render.Request{
-			Tree: s.tree, Source: a.Spec.Source, Name: a.Name, Namespace: a.TargetNamespace(), Capabilities: capabilities,
+			Tree: s.made.Tree, Source: a.Spec.Source, Name: a.Name, Namespace: a.TargetNamespace(), Capabilities: capabilities,
+			ChartPath: s.made.Chart, Variables: s.variables, Keys: s.parameters.keys,
 		})
-		inputs = inputsOf(s.tree, a.Spec.Source.Path, result.Outside)
+		inputs = inputsOf(s, a.Spec.Source.Path, result.Outside)
 		if err != nil {
 			return fault.As(fault.RenderFailed, err)
 		}
@@ -139,12 +138,12 @@ func (t *attempt) render(ctx context.Context, a *v1alpha1.Application, s fetched
 	return set, inputs, err
 }
 
-func inputsOf(tree *git.Tree, path string, outside []string) *v1alpha1.Inputs {
-	digest, err := tree.Digest(route.Path(path), outside)
+func inputsOf(s fetched, path string, outside []string) *v1alpha1.Inputs {
+	digest, err := s.made.Tree.Digest(route.Path(path), outside)
 	if err != nil {
 		return nil
 	}
-	return &v1alpha1.Inputs{Digest: digest, Outside: outside}
+	return &v1alpha1.Inputs{Digest: digest, Outside: outside, Sources: s.made.Sources, Objects: s.read}
 }
 
 // plan reads what the decision needs, decides, and checks what would be written

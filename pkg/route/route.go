@@ -8,6 +8,7 @@ package route
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
@@ -19,10 +20,12 @@ type Tree interface {
 	Digest(path string, outside []string) (string, error)
 }
 
-// Commit is a commit and its tree.
+// Commit is what an Application would be made of: the commit of its source (or the
+// digest of its artifact), the revisions of all else, and the tree of both.
 type Commit struct {
-	SHA  string
-	Tree Tree
+	SHA     string
+	Sources []v1alpha1.SourceRevision
+	Tree    Tree
 }
 
 // Touched is an Application that a commit touches.
@@ -37,7 +40,7 @@ type Decision struct {
 	Unaffected int
 }
 
-// Decide sorts applications, which must all be of the commit's repo and ref.
+// Decide sorts applications, which must all be made of this commit and nothing else.
 func Decide(commit Commit, applications []*v1alpha1.Application) Decision {
 	var d Decision
 	for _, a := range applications {
@@ -60,12 +63,21 @@ func Why(commit Commit, a *v1alpha1.Application) string {
 		return "never synced"
 	case last.Result == v1alpha1.ResultSuperseded:
 		return halfDone(last)
-	case last.Revision == commit.SHA:
+	case seen(commit, a):
 		return ""
 	case last.Result == v1alpha1.ResultRunning:
 		return halfDone(last)
 	}
 	return compare(commit.Tree, Path(a.Spec.Source.Path), known(a))
+}
+
+// seen says whether the newest attempt was at just these revisions.
+func seen(commit Commit, a *v1alpha1.Application) bool {
+	var sources []v1alpha1.SourceRevision
+	if inputs := known(a); inputs != nil {
+		sources = inputs.Sources
+	}
+	return a.Status.LastAttempt.Revision == commit.SHA && slices.Equal(sources, commit.Sources)
 }
 
 // halfDone is for attempts that may have written a part: whatever they read, the

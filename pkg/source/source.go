@@ -13,7 +13,6 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/config"
-	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/git"
 )
 
@@ -24,39 +23,32 @@ type Policy struct {
 	Catalog *catalog.Catalog
 }
 
-// Query is the fetch of an Application's ref. Errors are SourceRefused.
+// Query is the fetch of spec.source. Errors are SourceRefused.
 func (p Policy) Query(ctx context.Context, a *v1alpha1.Application) (git.Query, error) {
-	u, err := p.URL(a)
+	return p.QueryOf(ctx, a, Trees(a)[0])
+}
+
+// QueryOf is the fetch of one of the Application's trees, which is one of Git.
+func (p Policy) QueryOf(ctx context.Context, a *v1alpha1.Application, f Followed) (git.Query, error) {
+	u, err := p.URLOf(a, f)
 	if err != nil {
 		return git.Query{}, err
 	}
-	credential, err := p.Credential(ctx, a, u, a.Spec.Source.SecretRef, "spec.source.secretRef")
+	credential, err := p.Credential(ctx, a, u, f.SecretRef, f.Field+".secretRef")
 	if err != nil {
 		return git.Query{}, err
 	}
-	return git.Query{URL: u, Ref: a.Spec.Source.Ref, Semver: a.Spec.Source.Semver, Credential: credential}, nil
+	return git.Query{URL: u, Ref: f.Ref, Semver: f.Semver, Credential: credential}, nil
 }
 
-// URL is the Application's repository, when its namespace may use it.
-func (p Policy) URL(a *v1alpha1.Application) (git.URL, error) {
-	u, err := git.ParseURL(a.Spec.Source.Repo, p.Git.InsecureHosts)
+// URLOf is the repository of a tree of Git, when the Application's namespace may
+// use it.
+func (p Policy) URLOf(a *v1alpha1.Application, f Followed) (git.URL, error) {
+	u, err := git.ParseURL(f.Repo, p.Git.InsecureHosts)
 	if err != nil {
-		return git.URL{}, fmt.Errorf("read spec.source.repo: %w", err)
+		return git.URL{}, fmt.Errorf("read %s.repo: %w", f.Field, err)
 	}
-	if !p.Git.Allows(u.String(), a.Namespace) {
-		return git.URL{}, fault.Refuse(fault.SourceRefused, fault.Place{Object: "Application " + a.Key().String(), Field: "spec.source.repo"},
-			"namespace %s may not use this repository; an administrator allows it in git.sources", a.Namespace)
-	}
-	return u, nil
-}
-
-// Repo is the canonical name of the Application's repository; empty when it has none.
-func (p Policy) Repo(a *v1alpha1.Application) string {
-	u, err := git.ParseURL(a.Spec.Source.Repo, p.Git.InsecureHosts)
-	if err != nil {
-		return ""
-	}
-	return u.Known(p.Git.Aliases)
+	return u, p.allow(a, f.Field+".repo", u.String())
 }
 
 // Canonical is a repository's own name where the given one is an alias.

@@ -30,6 +30,7 @@ type refs struct {
 	store     *git.Store
 	publisher *publisher
 	objects   *objects
+	sets      *turns
 	interval  time.Duration // of Applications that name none
 	now       func() time.Time
 	log       *slog.Logger
@@ -51,15 +52,14 @@ type head struct{ name, sha string }
 func (r *refs) Run(ctx context.Context) error {
 	for pause(ctx, tick) {
 		due := r.due()
-		if len(due) == 0 {
-			continue
-		}
 		for _, a := range due {
 			r.objects.forget(a.Key())
 			r.objects.mark(a.Key())
 			r.retry(ctx, a)
 		}
-		r.sweep(ctx, due)
+		if due = append(due, r.sets.due()...); len(due) > 0 {
+			r.sweep(ctx, due)
+		}
 	}
 	return nil
 }
@@ -97,8 +97,12 @@ func (r *refs) retry(ctx context.Context, a *v1alpha1.Application) {
 	if a.Spec.Suspend || last == nil || last.Result != v1alpha1.ResultFailed || a.Spec.Sync.Mode == v1alpha1.ModeManual {
 		return
 	}
-	if err := r.publisher.request(ctx, "sweep/"+r.publisher.newID(), a.Key(), event.ReasonRetry); err != nil {
-		r.log.WarnContext(ctx, "retry not requested", "application", a.Key().String(), "error", err)
+	r.ask(ctx, a, event.ReasonRetry)
+}
+
+func (r *refs) ask(ctx context.Context, a *v1alpha1.Application, reason string) {
+	if err := r.publisher.request(ctx, "sweep/"+r.publisher.newID(), a.Key(), reason); err != nil {
+		r.log.WarnContext(ctx, "sync not requested", "application", a.Key().String(), "reason", reason, "error", err)
 	}
 }
 
@@ -130,25 +134,34 @@ func (r *refs) moves(key ref, pushed string) bool {
 	return true
 }
 
-// sweep lists each repository once for all its refs.
+// sweep lists each repository once for all its refs. Whether what has none moved is
+// for an attempt to see, which ends at once when it did not.
 func (r *refs) sweep(ctx context.Context, due []*v1alpha1.Application) {
 	lists := map[git.Query]map[string]string{}
 	done := map[ref]bool{}
 	for _, a := range due {
-		key := ref{repo: r.sources.Repo(a), name: a.Spec.Source.Ref, semver: a.Spec.Source.Semver}
-		if a.Spec.Suspend || done[key] {
+		if a.Spec.Suspend {
 			continue
 		}
-		err := r.look(ctx, a, key, lists)
-		done[key] = err == nil // else another Application's credential may serve
-		if err != nil && ctx.Err() == nil {
-			r.log.WarnContext(ctx, "ref not swept", "repo", key.repo, "ref", key.name, "semver", key.semver, "error", err)
+		for _, f := range source.Trees(a) {
+			key := ref{repo: r.sources.RepoOf(f), name: f.Ref, semver: f.Semver}
+			if f.Artifact() || done[key] {
+				continue
+			}
+			err := r.look(ctx, a, f, key, lists)
+			done[key] = err == nil // else another Application's credential may serve
+			if err != nil && ctx.Err() == nil {
+				r.log.WarnContext(ctx, "ref not swept", "repo", key.repo, "ref", key.name, "semver", key.semver, "error", err)
+			}
+		}
+		if source.Silent(a) && a.Spec.Sync.Mode != v1alpha1.ModeManual {
+			r.ask(ctx, a, event.ReasonPush)
 		}
 	}
 }
 
-func (r *refs) look(ctx context.Context, a *v1alpha1.Application, key ref, lists map[git.Query]map[string]string) error {
-	query, err := r.sources.Query(ctx, a)
+func (r *refs) look(ctx context.Context, a *v1alpha1.Application, f source.Followed, key ref, lists map[git.Query]map[string]string) error {
+	query, err := r.sources.QueryOf(ctx, a, f)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/object"
 	"github.com/plumb-gitops/plumb/pkg/service"
+	"github.com/plumb-gitops/plumb/pkg/sets"
 	"github.com/plumb-gitops/plumb/pkg/source"
 )
 
@@ -47,7 +48,9 @@ func New(c config.Config, p Parts, log *slog.Logger) []service.Part {
 		dirty: map[app.Key]bool{}, wake: make(chan struct{}, 1), told: map[app.Key]string{},
 		pace: &pace{now: time.Now, last: map[app.Key]stride{}},
 	}
+	watched := sets.Watch(p.Cluster, log)
 	refs := &refs{
+		sets:    &turns{sets: watched, interval: c.DriftScanner.Interval, now: time.Now},
 		catalog: p.Catalog, sources: source.Policy{Git: c.Git, Catalog: p.Catalog}, store: p.Store,
 		publisher: publisher, objects: objects, interval: c.DriftScanner.Interval, now: time.Now, log: log,
 		next: map[app.Key]time.Time{}, seen: map[ref]head{},
@@ -56,6 +59,7 @@ func New(c config.Config, p Parts, log *slog.Logger) []service.Part {
 	return []service.Part{
 		{Name: "objects", Run: objects.Run},
 		{Name: "refs", Run: refs.Run},
+		{Name: "watch sets", Run: watched.Run},
 		{Name: "announced", Run: func(ctx context.Context) error {
 			return p.Bus.Follow(ctx, bus.Query{Subjects: []string{"plumb.events.git.routed.>"}}, refs.Announced)
 		}},

@@ -154,28 +154,71 @@ func blocked(a *v1alpha1.Application) bool {
 // that began after this process fetched has seen a commit at least as new.
 func (c *changes) behind(ctx context.Context, a *v1alpha1.Application) (want, bool) {
 	last := a.Status.LastAttempt
-	u, err := c.sources.URL(a)
-	if err != nil || last == nil || a.Spec.Suspend || a.Spec.Sync.Mode == v1alpha1.ModeManual {
+	if last == nil || a.Spec.Suspend || a.Spec.Sync.Mode == v1alpha1.ModeManual {
 		return want{}, false
 	}
-	commit, known := c.heads.Newest(u, a.Spec.Source.Ref, a.Spec.Source.Semver)
-	if !known || !outrun(last, commit) {
-		return want{}, false
+	for _, f := range source.Trees(a) {
+		if commit, newer := c.newer(ctx, a, f); newer {
+			w := want{cause: fmt.Sprintf("behind/%d/%s", last.Number, commit.SHA), reason: event.ReasonPush}
+			if f.Name == "" {
+				w.hint = commit.SHA
+			}
+			return w, true
+		}
+	}
+	return want{}, false
+}
+
+// newer returns the newest commit of one of the Application's trees that came too
+// late for its last attempt. Whether it touches the Application is told here only
+// where the tree is all that it is made of.
+func (c *changes) newer(ctx context.Context, a *v1alpha1.Application, f source.Followed) (git.Commit, bool) {
+	u, err := c.sources.URLOf(a, f)
+	if err != nil || f.Artifact() {
+		return git.Commit{}, false
+	}
+	commit, known := c.heads.Newest(u, f.Ref, f.Semver)
+	if !known || !outrun(a.Status.LastAttempt, revisionOf(a, f), commit) {
+		return git.Commit{}, false
+	}
+	if !source.Plain(a) {
+		return commit, true
 	}
 	tree, err := c.store.Tree(ctx, u, commit.SHA)
 	if err != nil || route.Why(route.Commit{SHA: commit.SHA, Tree: tree}, a) == "" {
-		return want{}, false
+		return git.Commit{}, false
 	}
-	return want{cause: fmt.Sprintf("behind/%d/%s", last.Number, commit.SHA), reason: event.ReasonPush, hint: commit.SHA}, true
+	return commit, true
+}
+
+// revisionOf is the commit of a tree that the last attempt was at.
+func revisionOf(a *v1alpha1.Application, f source.Followed) string {
+	last := a.Status.LastAttempt
+	if f.Name == "" {
+		return last.Revision
+	}
+	inputs := a.Status.Inputs
+	if last.Result == v1alpha1.ResultFailed {
+		inputs = last.Inputs
+	}
+	if inputs == nil {
+		return ""
+	}
+	for _, s := range inputs.Sources {
+		if s.Name == f.Name {
+			return s.Revision
+		}
+	}
+	return ""
 }
 
 // outrun says whether a commit may have come too late for an attempt: its own
 // fetch began earlier, give or take the clocks. One that failed before it had a
 // commit knew none, and is repeated by its own request.
-func outrun(last *v1alpha1.LastAttempt, commit git.Commit) bool {
+func outrun(last *v1alpha1.LastAttempt, revision string, commit git.Commit) bool {
 	looked := last.StartedAt
 	if last.FetchedAt != nil {
 		looked = *last.FetchedAt
 	}
-	return last.Revision != "" && last.Revision != commit.SHA && !looked.After(commit.Began.Add(skew))
+	return revision != "" && revision != commit.SHA && !looked.After(commit.Began.Add(skew))
 }

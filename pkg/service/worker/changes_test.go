@@ -108,7 +108,7 @@ func TestOutrun(t *testing.T) {
 				m := metav1.NewMicroTime(fetched.Add(c.fetched))
 				last.FetchedAt = &m
 			}
-			if got := outrun(last, git.Commit{SHA: "b", Began: fetched}); got != c.want {
+			if got := outrun(last, last.Revision, git.Commit{SHA: "b", Began: fetched}); got != c.want {
 				t.Errorf("outrun = %v, want %v", got, c.want)
 			}
 		})

@@ -11,7 +11,6 @@ import (
 
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/bus"
-	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/git"
@@ -28,20 +27,33 @@ const publishing = 64
 // maxListed is how many affected Applications a git.routed fact names.
 const maxListed = 500
 
+// lister knows the Applications of the cluster.
+type lister interface {
+	All() []*v1alpha1.Application
+}
+
 // router turns pushes into sync requests for the Applications they touch.
 type router struct {
 	cluster  string
-	catalog  *catalog.Catalog
+	catalog  lister
 	sources  source.Policy
 	store    *git.Store
 	heads    *reconcile.Heads
+	assemble assemble
 	requests *requests
 }
 
-// followed are the Applications of one ref that one fetch can serve.
+// assemble fetches all that an Application is made of.
+type assemble func(context.Context, *v1alpha1.Application, source.Freshness) (source.Assembly, error)
+
+// followed are the Applications of one ref that one fetch can serve, or a single one
+// that is made of more than a tree of Git.
 type followed struct {
 	query        git.Query
 	unfit        error // why there is no query
+	composed     bool
+	main         bool   // the push is one of spec.source
+	name         string // else the source that it is one of
 	applications []*v1alpha1.Application
 }
 
@@ -73,17 +85,17 @@ func (r *router) route(ctx context.Context, push *eventsv1.GitPush, cause event.
 	mark := r.heads.Saw(cause.Sequence)
 	var sum routed
 	var failed error
+	fresh := source.Freshness{After: mark, Want: push.GetAfter(), WantRef: push.GetRef()}
 	for _, group := range r.groups(ctx, push) {
-		group.query.After, group.query.Want, group.query.WantRef = mark, push.GetAfter(), push.GetRef()
-		one, err := r.decide(ctx, group)
+		one, err := r.decide(ctx, group, fresh)
 		if err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		if err := r.request(ctx, one, push, cause); err != nil {
+		if err := r.request(ctx, one, group, push, cause); err != nil {
 			failed = errors.Join(failed, err)
 		}
-		if sum.commit == "" || one.ref == push.GetRef() {
+		if one.commit != "" && (sum.commit == "" || one.ref == push.GetRef()) {
 			sum.commit = one.commit
 		}
 		sum.decision.Affected = append(sum.decision.Affected, one.decision.Affected...)
@@ -97,7 +109,12 @@ func (r *router) groups(ctx context.Context, push *eventsv1.GitPush) []*followed
 	var groups []*followed
 	index := map[access]*followed{}
 	for _, a := range r.catalog.All() {
-		if r.sources.Repo(a) != r.sources.Canonical(push.GetRepo()) || !follows(a, push) {
+		concerned := r.sources.Concerned(a, push.GetRepo(), push.GetRef())
+		switch {
+		case len(concerned) == 0:
+			continue
+		case !source.Plain(a):
+			groups = append(groups, &followed{composed: true, main: concerned[0].Name == "", name: concerned[0].Name, applications: []*v1alpha1.Application{a}})
 			continue
 		}
 		group, known := index[accessOf(a)]
@@ -110,10 +127,6 @@ func (r *router) groups(ctx context.Context, push *eventsv1.GitPush) []*followed
 		group.applications = append(group.applications, a)
 	}
 	return groups
-}
-
-func follows(a *v1alpha1.Application, push *eventsv1.GitPush) bool {
-	return source.Follows(a.Spec.Source.Ref, a.Spec.Source.Semver, push.GetRef())
 }
 
 // access is all that decides what is fetched and with which credential: equal
@@ -130,9 +143,13 @@ func accessOf(a *v1alpha1.Application) access {
 	return key
 }
 
-func (r *router) decide(ctx context.Context, group *followed) (routed, error) {
+func (r *router) decide(ctx context.Context, group *followed, fresh source.Freshness) (routed, error) {
+	if group.composed {
+		return r.compose(ctx, group, fresh)
+	}
 	commit, err := git.Commit{}, group.unfit
 	if err == nil {
+		group.query.After, group.query.Want, group.query.WantRef = fresh.After, fresh.Want, fresh.WantRef
 		commit, err = r.heads.At(ctx, group.query)
 	}
 	if class, _ := fault.ClassOf(err); err != nil && class == fault.Permanent {
@@ -152,6 +169,28 @@ func (r *router) decide(ctx context.Context, group *followed) (routed, error) {
 	}, nil
 }
 
+// compose decides about an Application by all that it is made of.
+func (r *router) compose(ctx context.Context, group *followed, fresh source.Freshness) (routed, error) {
+	if !group.main {
+		fresh.Want, fresh.WantRef = "", ""
+	}
+	made, err := r.assemble(ctx, group.applications[0], fresh)
+	if class, _ := fault.ClassOf(err); err != nil && class == fault.Permanent {
+		return routed{decision: allOf(group.applications, err)}, nil
+	}
+	if err != nil {
+		return routed{}, err
+	}
+	found := routed{decision: route.Decide(route.Commit{SHA: made.Revision, Sources: made.Sources, Tree: made.Tree}, group.applications)}
+	found.commit = made.Revision
+	for _, other := range made.Sources {
+		if !group.main && other.Name == group.name {
+			found.commit = other.Revision
+		}
+	}
+	return found, nil
+}
+
 // allOf touches every Application, so that each tells in its status what keeps
 // its source from being read.
 func allOf(applications []*v1alpha1.Application, err error) route.Decision {
@@ -163,20 +202,24 @@ func allOf(applications []*v1alpha1.Application, err error) route.Decision {
 }
 
 // request asks for the commit that was found here: what the push names may be a
-// tag that nobody chose, or that was deleted.
-func (r *router) request(ctx context.Context, found routed, push *eventsv1.GitPush, cause event.Event) error {
+// tag that nobody chose, or that was deleted. A push of another source than the
+// Application's own tells no commit of that.
+func (r *router) request(ctx context.Context, found routed, group *followed, push *eventsv1.GitPush, cause event.Event) error {
 	hint := cmp.Or(found.commit, push.GetAfter())
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(publishing)
+	if group.composed && !group.main {
+		hint = ""
+	}
+	requests, ctx := errgroup.WithContext(ctx)
+	requests.SetLimit(publishing)
 	for _, t := range found.decision.Affected {
-		group.Go(func() error {
+		requests.Go(func() error {
 			return r.requests.publish(ctx, cause.ID, &eventsv1.SyncRequested{
 				Cluster: r.cluster, Namespace: t.Key.Namespace, Name: t.Key.Name, Reason: event.ReasonPush,
 				RevisionHint: hint, EventSequence: cause.Sequence,
 			})
 		})
 	}
-	return group.Wait()
+	return requests.Wait()
 }
 
 // tell publishes what the push meant here, once per push and cluster.

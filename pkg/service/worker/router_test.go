@@ -9,6 +9,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/route"
+	"github.com/plumb-gitops/plumb/pkg/source"
 )
 
 // Nobody announces again a push that was routed, so none may be dropped here.
@@ -30,7 +31,7 @@ func TestAPushIsNotDroppedForASourceThatCannotBeReached(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := (&router{}).decide(t.Context(), &followed{unfit: c.unfit, applications: []*v1alpha1.Application{web}})
+			got, err := (&router{}).decide(t.Context(), &followed{unfit: c.unfit, applications: []*v1alpha1.Application{web}}, source.Freshness{})
 			if (err != nil) != c.again {
 				t.Errorf("error %v, want one: %v", err, c.again)
 			}

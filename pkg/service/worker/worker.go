@@ -17,9 +17,11 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/bus"
 	"github.com/plumb-gitops/plumb/pkg/catalog"
+	"github.com/plumb-gitops/plumb/pkg/chart"
 	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/config"
 	"github.com/plumb-gitops/plumb/pkg/git"
+	"github.com/plumb-gitops/plumb/pkg/oci"
 	"github.com/plumb-gitops/plumb/pkg/reconcile"
 	"github.com/plumb-gitops/plumb/pkg/render"
 	"github.com/plumb-gitops/plumb/pkg/report"
@@ -41,21 +43,22 @@ type Parts struct {
 // New returns what a worker runs.
 func New(c config.Config, p Parts, log *slog.Logger) []service.Part {
 	w := compose(c, p, log)
+	keeper := newKeeper(c, p, log)
 	p.Catalog.Subscribe(w.changes.Observe)
 	p.Catalog.Subscribe(w.reconciler.Finisher().Observe)
-	return []service.Part{
+	return append(keeper.parts(), []service.Part{
 		{Name: "report", Run: w.reporter.Run},
 		{Name: "finish", Run: w.reconciler.Finisher().Run},
 		{Name: "changes", Run: w.changes.Run},
 		{Name: "repair", Run: after(p.Catalog.Synced(), w.repair.Run)},
 		{Name: "ask", Run: after(p.Catalog.Synced(), w.answers.Run)},
 		{Name: "route", Run: after(p.Catalog.Synced(), func(ctx context.Context) error {
-			return p.Bus.Consume(ctx, bus.RouteConsumer(c.Cluster), w.router.Handle)
+			return p.Bus.Consume(ctx, bus.RouteConsumer(c.Cluster), keeper.after(w.router.Handle))
 		})},
 		{Name: "sync", Run: after(p.Catalog.Synced(), func(ctx context.Context) error {
 			return p.Bus.Work(ctx, c.Cluster, c.Worker.Concurrency, w.reconciler.Handle)
 		})},
-	}
+	}...)
 }
 
 // after begins a part once the catalog knows every Application: before, a push
@@ -83,6 +86,11 @@ type composed struct {
 func compose(c config.Config, p Parts, log *slog.Logger) composed {
 	sources := source.Policy{Git: c.Git, Catalog: p.Catalog}
 	heads := reconcile.NewHeads(p.Store, time.Now)
+	artifacts := oci.New(oci.Options{InsecureHosts: c.Git.InsecureHosts, Log: log})
+	assembler := &source.Assembler{
+		Policy: sources, Store: p.Store, Heads: heads, Artifacts: artifacts,
+		Charts: chart.New(artifacts, chart.Options{InsecureHosts: c.Git.InsecureHosts, Log: log}),
+	}
 	reporter := report.New(p.Bus, c.Cluster, p.Metrics, log, time.Now)
 	requests := &requests{bus: p.Bus, cluster: c.Cluster, now: time.Now}
 	changes := &changes{
@@ -92,11 +100,12 @@ func compose(c config.Config, p Parts, log *slog.Logger) composed {
 	return composed{
 		reporter: reporter, changes: changes,
 		reconciler: reconcile.New(reconcile.Parts{
-			Bus: p.Bus, Cluster: p.Cluster, Catalog: p.Catalog, Store: p.Store, Heads: heads,
-			Sources: sources, Renderer: p.Renderer, Reporter: reporter,
+			Bus: p.Bus, Cluster: p.Cluster, Catalog: p.Catalog, Heads: heads,
+			Assembler: assembler, Renderer: p.Renderer, Reporter: reporter,
 		}, reconcile.Options{Cluster: c.Cluster, Holder: holder(), Worker: c.Worker, Log: log}),
 		router: &router{
-			cluster: c.Cluster, catalog: p.Catalog, sources: sources, store: p.Store, heads: heads, requests: requests,
+			cluster: c.Cluster, catalog: p.Catalog, sources: sources, store: p.Store, heads: heads,
+			assemble: assembler.Assemble, requests: requests,
 		},
 		repair: &repair{
 			cluster: c.Cluster, bus: p.Bus, catalog: p.Catalog, changes: changes, requests: requests,

@@ -1,0 +1,252 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/catalog"
+	"github.com/plumb-gitops/plumb/pkg/chart"
+	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/git"
+	"github.com/plumb-gitops/plumb/pkg/oci"
+	"github.com/plumb-gitops/plumb/pkg/tree"
+)
+
+// chartMount is where the chart of spec.source.helm stands in the tree. A named
+// source cannot take the place, since names hold no dollar sign and this is no name
+// that spec.sources may have: "chart" is refused there.
+const chartMount = "$chart"
+
+// Heads finds the newest commit of a ref.
+type Heads interface {
+	At(ctx context.Context, q git.Query) (git.Commit, error)
+}
+
+// Assembler fetches all that an Application is made of and makes one tree of it:
+// spec.source is its root, each of spec.sources stands at $<name>, the chart of
+// spec.source.helm at $chart, and what the chart depends on in its charts directory.
+type Assembler struct {
+	Policy    Policy
+	Store     *git.Store
+	Heads     Heads
+	Artifacts *oci.Client
+	Charts    *chart.Fetcher
+}
+
+// Freshness says how new commits have to be: fetched after a mark of the store, and
+// with which commit of spec.source a push was announced.
+type Freshness struct {
+	After         uint64
+	Want, WantRef string
+}
+
+// Assembly is what an Application is made of at one moment.
+type Assembly struct {
+	// Revision is the commit of spec.source, or the digest of its artifact.
+	Revision string
+	Began    time.Time // when the fetch began that found it
+	Tree     tree.Tree
+	// Chart is where the chart to render stands in Tree; empty: at the source's path.
+	Chart string
+	// Sources are the revisions of everything else.
+	Sources []v1alpha1.SourceRevision
+}
+
+// Assemble fetches and puts together. Errors are SourceRefused or FetchFailed and
+// name the field.
+func (s *Assembler) Assemble(ctx context.Context, a *v1alpha1.Application, fresh Freshness) (Assembly, error) {
+	trees := Trees(a)
+	made, err := s.one(ctx, a, trees[0], fresh)
+	if err != nil {
+		return made, err
+	}
+	mounts := map[string]tree.Tree{}
+	for _, f := range trees[1:] {
+		if "$"+f.Name == chartMount {
+			return made, fault.Refuse(fault.SourceRefused, catalog.PlaceOf(a, f.Field), "the name chart is for the chart of spec.source.helm; choose another")
+		}
+		other, err := s.one(ctx, a, f, Freshness{After: fresh.After})
+		if err != nil {
+			return made, err
+		}
+		mounts["$"+f.Name] = other.Tree
+		made.Sources = append(made.Sources, v1alpha1.SourceRevision{Name: f.Name, Revision: other.Revision})
+	}
+	if err := s.chart(ctx, a, &made, mounts); err != nil {
+		return made, err
+	}
+	if made.Tree, err = tree.Mount(made.Tree, mounts); err != nil {
+		return made, err
+	}
+	return made, s.dependencies(ctx, a, &made)
+}
+
+// one fetches one tree.
+func (s *Assembler) one(ctx context.Context, a *v1alpha1.Application, f Followed, fresh Freshness) (Assembly, error) {
+	if f.Artifact() {
+		return s.artifact(ctx, a, f)
+	}
+	query, err := s.Policy.QueryOf(ctx, a, f)
+	if err != nil {
+		return Assembly{}, err
+	}
+	query.After, query.Want, query.WantRef = fresh.After, fresh.Want, fresh.WantRef
+	commit, err := s.Heads.At(ctx, query)
+	if err != nil {
+		return Assembly{}, within(f, fault.As(fault.FetchFailed, err))
+	}
+	made := Assembly{Revision: commit.SHA, Began: commit.Began}
+	if err := s.verify(ctx, a, f, query.URL, commit.SHA); err != nil {
+		return made, err
+	}
+	if f.Submodules {
+		allow := func(u git.URL) error { return s.Policy.allow(a, f.Field+".submodules", u.String()) }
+		made.Tree, err = s.Store.SubmoduleTree(ctx, query, commit, allow)
+	} else {
+		made.Tree, err = s.Store.Tree(ctx, query.URL, commit.SHA)
+	}
+	return made, within(f, fault.As(fault.FetchFailed, err))
+}
+
+// within says which of several sources an error is about.
+func within(f Followed, err error) error {
+	if err == nil || f.Name == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", f.Field, err)
+}
+
+func (s *Assembler) verify(ctx context.Context, a *v1alpha1.Application, f Followed, u git.URL, sha string) error {
+	if f.Verify == nil {
+		return nil
+	}
+	place := catalog.PlaceOf(a, f.Field+".verify.secretRef")
+	secret, err := s.Policy.Catalog.Secret(ctx, a.Namespace, f.Verify.SecretRef.Name, place)
+	if err != nil {
+		return fault.As(fault.SourceRefused, err)
+	}
+	keys, err := git.ParseKeys(secret)
+	if err != nil {
+		return fault.Refuse(fault.SourceRefused, place, "Secret %s/%s: %w", a.Namespace, f.Verify.SecretRef.Name, err)
+	}
+	_, err = s.Store.Verify(ctx, u, sha, keys)
+	return within(f, fault.As(fault.SourceRefused, err))
+}
+
+func (s *Assembler) artifact(ctx context.Context, a *v1alpha1.Application, f Followed) (Assembly, error) {
+	switch {
+	case f.Verify != nil:
+		return Assembly{}, fault.Refuse(fault.SourceRefused, catalog.PlaceOf(a, f.Field+".verify"), "signatures of artifacts are not checked; name the artifact by its digest instead")
+	case f.Submodules:
+		return Assembly{}, fault.Refuse(fault.SourceRefused, catalog.PlaceOf(a, f.Field+".submodules"), "an artifact has no submodules; remove the field")
+	}
+	if err := s.Policy.allow(a, f.Field+".repo", f.Repo); err != nil {
+		return Assembly{}, err
+	}
+	credential, err := s.Policy.Registry(ctx, a, f.Repo, f.SecretRef, f.Field+".secretRef")
+	if err != nil {
+		return Assembly{}, err
+	}
+	began := time.Now()
+	found, err := s.Artifacts.Fetch(ctx, oci.Query{URL: f.Repo, Ref: f.Ref, Semver: f.Semver, Credential: credential})
+	if err != nil {
+		return Assembly{}, within(f, fault.As(fault.FetchFailed, err))
+	}
+	return Assembly{Revision: found.Digest, Began: began, Tree: found.Tree}, nil
+}
+
+// chart fetches the chart of a repository.
+func (s *Assembler) chart(ctx context.Context, a *v1alpha1.Application, made *Assembly, mounts map[string]tree.Tree) error {
+	helm := a.Spec.Source.Helm
+	if helm == nil || helm.Chart == "" {
+		return nil
+	}
+	found, err := s.fetchChart(ctx, a, chart.Query{Repo: helm.Repo, Name: helm.Chart, Version: helm.Version, Digest: helm.Digest}, helm.SecretRef, "spec.source.helm")
+	if err != nil {
+		return err
+	}
+	mounts[chartMount], made.Chart = found.Tree, chartMount
+	made.Sources = append(made.Sources, v1alpha1.SourceRevision{Name: chartMount, Revision: found.Version + "@" + found.Digest})
+	return nil
+}
+
+func (s *Assembler) fetchChart(ctx context.Context, a *v1alpha1.Application, q chart.Query, secret *v1alpha1.LocalReference, field string) (chart.Chart, error) {
+	if err := s.Policy.allow(a, field+".repo", q.Repo); err != nil {
+		return chart.Chart{}, err
+	}
+	var err error
+	if q.Credential, err = s.Policy.Registry(ctx, a, q.Repo, secret, field+".secretRef"); err != nil {
+		return chart.Chart{}, err
+	}
+	found, err := s.Charts.Fetch(ctx, q)
+	return found, fault.As(fault.FetchFailed, err)
+}
+
+// dependencies fetches what the chart that will be rendered depends on and does
+// not carry with it.
+func (s *Assembler) dependencies(ctx context.Context, a *v1alpha1.Application, made *Assembly) error {
+	root := made.Chart
+	if root == "" {
+		root = path.Clean(a.Spec.Source.Path)
+	}
+	is, err := isChart(a, made.Tree, root)
+	if !is || err != nil {
+		return err
+	}
+	needed, err := chart.Dependencies(made.Tree, root)
+	if err != nil {
+		return fault.As(fault.SourceRefused, err)
+	}
+	mounts := map[string]tree.Tree{}
+	for _, d := range needed {
+		t, revision, err := s.dependency(ctx, a, made.Tree, d)
+		if err != nil {
+			return fmt.Errorf("fetch chart %s, on which that in %s depends: %w", d.Name, root, err)
+		}
+		mounts[d.Mount] = t
+		made.Sources = append(made.Sources, v1alpha1.SourceRevision{Name: d.Mount, Revision: revision})
+	}
+	made.Tree, err = tree.Mount(made.Tree, mounts)
+	return err
+}
+
+// isChart says whether the source will be rendered by Helm, as render detects it.
+func isChart(a *v1alpha1.Application, t tree.Tree, root string) (bool, error) {
+	s := a.Spec.Source
+	if s.Directory != nil || s.Kustomize != nil || s.Jsonnet != nil {
+		return false, nil
+	}
+	_, err := t.Stat(path.Join(root, "Chart.yaml"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (s *Assembler) dependency(ctx context.Context, a *v1alpha1.Application, t tree.Tree, d chart.Dependency) (tree.Tree, string, error) {
+	if d.Local != "" {
+		return tree.Sub(t, d.Local), d.Version, nil
+	}
+	var secret *v1alpha1.LocalReference
+	if helm := a.Spec.Source.Helm; helm != nil && sameHost(helm.Repo, d.Repo) {
+		secret = helm.SecretRef
+	}
+	found, err := s.fetchChart(ctx, a, chart.Query{Repo: d.Repo, Name: d.Name, Version: d.Version}, secret, "spec.source.helm")
+	return found.Tree, found.Version + "@" + found.Digest, err
+}
+
+// sameHost says whether two URLs are of one host: a credential goes no further.
+func sameHost(a, b string) bool {
+	host := func(s string) string {
+		_, rest, _ := strings.Cut(s, "://")
+		h, _, _ := strings.Cut(rest, "/")
+		return strings.ToLower(h)
+	}
+	return a != "" && host(a) == host(b)
+}
