@@ -32,6 +32,8 @@ type world struct {
 	owned   inventory.Inventory
 	guard   func() error
 	options apply.Options
+	others  []string  // names of Applications that exist, beside other
+	behind  []app.Key // as plan.Input.Behind
 }
 
 func newWorld(t *testing.T) *world {
@@ -41,7 +43,7 @@ func newWorld(t *testing.T) *world {
 	return &world{t: t, app: a, cluster: newMemory(), guard: func() error { return nil }}
 }
 
-// sync makes one attempt at the given objects: "<kind> <name>=<value>".
+// sync makes one attempt at the given objects (see parse).
 func (w *world) sync(objects ...string) (apply.Result, error) {
 	w.t.Helper()
 	in := w.input(objects...)
@@ -74,7 +76,7 @@ func (w *world) input(objects ...string) plan.Input {
 	in := plan.Input{
 		Application: w.app, Desired: w.set(objects...), Inventory: w.owned, Heal: true,
 		Live: map[object.ID]*unstructured.Unstructured{}, Fields: cluster.FieldsHash,
-		Exists: func(k app.Key) bool { return k.Name == "other" },
+		Exists: func(k app.Key) bool { return k.Name == "other" || slices.Contains(w.others, k.Name) }, Behind: w.behind,
 	}
 	w.look(in, false)
 	return in
@@ -144,10 +146,12 @@ func (w *world) check(r apply.Result, err error, wantError string, outcomes []st
 	}
 }
 
+// parse reads "<kind> <name>=<value> <annotation>:<value>...".
 func parse(text string) *unstructured.Unstructured {
-	kind, rest, _ := strings.Cut(text, " ")
-	name, value, _ := strings.Cut(rest, "=")
-	version := map[string]string{"APIService": "apiregistration.k8s.io/v1"}[kind]
+	words := strings.Fields(text)
+	kind := words[0]
+	name, value, _ := strings.Cut(words[1], "=")
+	version := map[string]string{"APIService": "apiregistration.k8s.io/v1", "Job": "batch/v1"}[kind]
 	if version == "" {
 		version = "v1"
 	}
@@ -156,6 +160,14 @@ func parse(text string) *unstructured.Unstructured {
 	}}
 	if kind != "Namespace" {
 		u.SetNamespace("team")
+	}
+	annotations := map[string]string{}
+	for _, word := range words[2:] {
+		key, value, _ := strings.Cut(word, ":")
+		annotations["plumb.dev/"+key] = value
+	}
+	if len(annotations) > 0 {
+		u.SetAnnotations(annotations)
 	}
 	return u
 }

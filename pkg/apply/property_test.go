@@ -22,7 +22,7 @@ var errInjected = errors.New("injected")
 // rendered is deleted by Plumb; and the first undisturbed attempt converges.
 func TestCutShortAttemptsConverge(t *testing.T) {
 	for seed := range uint64(400) {
-		r := rand.New(rand.NewPCG(seed, 7))
+		r := newRandom(seed)
 		w := newWorld(t)
 		w.options.Parallel = 1
 		var render []string
@@ -47,6 +47,8 @@ func TestCutShortAttemptsConverge(t *testing.T) {
 		}
 	}
 }
+
+func newRandom(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 7)) }
 
 func pick(r *rand.Rand) []string {
 	render := []string{fmt.Sprintf("ConfigMap base=%d", r.IntN(3))}

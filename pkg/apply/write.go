@@ -2,6 +2,7 @@ package apply
 
 import (
 	"errors"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -91,14 +92,21 @@ func (r *run) again(a plan.Action) (plan.Action, error) {
 }
 
 // contest writes the claims to what other Applications own; then the plan fails.
+// What others claim is let go all the same: two Applications that each wait for an
+// object of the other would wait for ever.
 func (r *run) contest() error {
-	outcomes := r.parallel(r.plan.Contested(), r.claim)
+	contested := r.plan.Contested()
+	if len(contested) == 0 {
+		return nil
+	}
+	outcomes := r.parallel(contested, r.claim)
+	released := r.parallel(r.plan.Released(), r.delete)
+	r.contested = make(map[object.ID]Outcome, len(outcomes)+len(released))
+	for _, o := range slices.Concat(outcomes, released) {
+		r.contested[o.Action.ID] = o
+	}
 	for _, o := range outcomes {
 		r.tell(o)
-		if r.contested == nil {
-			r.contested = make(map[object.ID]Outcome, len(outcomes))
-		}
-		r.contested[o.Action.ID] = o
 	}
 	return r.verdict(outcomes)
 }

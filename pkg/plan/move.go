@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -32,16 +33,15 @@ func (a Action) Conflict() error {
 	return &fault.Error{Class: fault.Transient, Reason: fault.OwnershipConflict, Place: a.Object.Place(), Err: fmt.Errorf("%s", a.Why)}
 }
 
-// Contested returns what other Applications own. With any, nothing but the claims
-// is written.
-func (p Plan) Contested() []Action {
-	var all []Action
-	for _, a := range p.Actions() {
-		if a.Verb == Contest {
-			all = append(all, a)
-		}
-	}
-	return all
+// Contested returns what other Applications own. With any, nothing is written but
+// the claims to it, and what is released.
+func (p Plan) Contested() []Action { return p.with(Contest) }
+
+// Released returns what is made over to other Applications.
+func (p Plan) Released() []Action { return p.with(Release) }
+
+func (p Plan) with(verb Verb) []Action {
+	return slices.DeleteFunc(p.Actions(), func(a Action) bool { return a.Verb != verb })
 }
 
 // handover decides about an object that is not rendered and that an Application
