@@ -88,15 +88,32 @@ func hook(o object.Object, set map[string]string) (bool, error) {
 	if err != nil || len(found) == 0 {
 		return false, err
 	}
-	if slices.Contains(found, ordinary) {
+	if slices.Contains(found, ordinary) || keeps(o) {
 		return true, nil
 	}
 	set[hookAnnotation] = strings.Join(found, ",")
 	set[deleteAnnotation] = deletion(o.Annotation(helmDelete))
 	if weight, err := strconv.Atoi(o.Annotation(helmWeight)); err == nil && weight != 0 {
-		set[waveAnnotation] = strconv.Itoa(weight)
+		set[waveAnnotation] = strconv.Itoa(max(-lastWave, min(weight, lastWave)))
 	}
 	return true, nil
+}
+
+// lastWave is the greatest wave that a plan takes, and its negative the least.
+const lastWave = 10_000
+
+// keeps is true for kinds with which other objects or data go: charts make hooks of
+// them only to have them early, where ours stand anyway, and a plan takes no hook of
+// them, since a hook is deleted and made anew.
+func keeps(o object.Object) bool {
+	id := o.ID()
+	switch id.Kind {
+	case "Namespace", "PersistentVolumeClaim":
+		return id.Group == ""
+	case "CustomResourceDefinition":
+		return id.Group == "apiextensions.k8s.io"
+	}
+	return false
 }
 
 // phasesOf returns our phases of a hook, each once.

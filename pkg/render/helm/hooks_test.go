@@ -1,6 +1,7 @@
 package helm_test
 
 import (
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -10,10 +11,12 @@ import (
 )
 
 // job is a chart with one object that has these annotations.
-func job(annotations string) fstest.MapFS {
+func job(annotations string) fstest.MapFS { return one("batch/v1", "Job", annotations) }
+
+func one(version, kind, annotations string) fstest.MapFS {
 	return fstest.MapFS{
 		"chart/Chart.yaml":       {Data: []byte("apiVersion: v2\nname: a\nversion: 1.0.0\n")},
-		"chart/templates/a.yaml": {Data: []byte("apiVersion: batch/v1\nkind: Job\nmetadata: {name: a, annotations: {" + annotations + "}}\n")},
+		"chart/templates/a.yaml": {Data: []byte("apiVersion: " + version + "\nkind: " + kind + "\nmetadata: {name: a, annotations: {" + annotations + "}}\n")},
 	}
 }
 
@@ -30,6 +33,7 @@ func TestHooksOfHelmAreOurs(t *testing.T) {
 		"two phases are both named":                   {`helm.sh/hook: "post-install,pre-delete"`, annotations{"plumb.dev/hook": "post-sync,pre-delete", "plumb.dev/hook-delete": "before"}},
 		"a rollback beside an upgrade is passed over": {`helm.sh/hook: "pre-rollback,pre-upgrade"`, annotations{"plumb.dev/hook": "pre-sync", "plumb.dev/hook-delete": "before"}},
 		"a weight is a wave":                          {`helm.sh/hook: pre-install, helm.sh/hook-weight: "-5"`, annotations{"plumb.dev/hook": "pre-sync", "plumb.dev/hook-delete": "before", "plumb.dev/wave": "-5"}},
+		"a weight beyond the last wave is the last":   {`helm.sh/hook: pre-install, helm.sh/hook-weight: "-1000000"`, annotations{"plumb.dev/hook": "pre-sync", "plumb.dev/hook-delete": "before", "plumb.dev/wave": "-10000"}},
 		"a weight that is no number is none":          {`helm.sh/hook: pre-install, helm.sh/hook-weight: heavy`, annotations{"plumb.dev/hook": "pre-sync", "plumb.dev/hook-delete": "before"}},
 		"a weight of no hook is no wave":              {`helm.sh/hook-weight: "-5"`, annotations{}},
 		"policies of deletion are mapped": {
@@ -71,6 +75,22 @@ func TestHooksOfHelmAreOurs(t *testing.T) {
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("want (-), got (+):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestHooksThatHoldDataAreOrdinary(t *testing.T) {
+	for _, kind := range []struct{ version, kind string }{
+		{"v1", "Namespace"}, {"v1", "PersistentVolumeClaim"}, {"apiextensions.k8s.io/v1", "CustomResourceDefinition"},
+	} {
+		t.Run(kind.kind, func(t *testing.T) {
+			rendered, err := helm.Template(one(kind.version, kind.kind, `helm.sh/hook: pre-install, helm.sh/hook-weight: "-1"`), helm.Params{Path: "chart", ReleaseName: "rel"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(rendered) != 1 || strings.Contains(string(rendered[0].Content), "plumb.dev/") {
+				t.Errorf("got %s, want one object without an annotation of ours", rendered)
 			}
 		})
 	}
