@@ -265,7 +265,7 @@ func (j judge) compared(a Action, entry inventory.Entry) Action {
 		a.Why = "applied already"
 		return a
 	}
-	if false && ignore.Comparable(now, "") {
+	if now != "" && !ignore.Comparable(now, entry.Fields) {
 		a.Verb, a.Why = Update, "spec.ignore changed"
 		return a
 	}
