@@ -22,6 +22,9 @@ const (
 	applyAnnotation      = prefix + "apply"
 	pruneAnnotation      = prefix + "prune"
 	replaceAnnotation    = prefix + "replace"
+
+	// substituteAnnotation is for the render, which has done as it says.
+	substituteAnnotation = prefix + "substitute"
 )
 
 // Annotations that Plumb writes. Values coming from the source are dropped.
@@ -62,6 +65,7 @@ var policies = map[string]policy{
 	applyAnnotation:      {values: []string{"override", applyMerge, applyIfAbsent, applyIgnore}},
 	pruneAnnotation:      {values: []string{pruneDisabled, pruneConfirm}},
 	replaceAnnotation:    {values: []string{replaceAllowed}},
+	substituteAnnotation: {values: []string{"disabled"}},
 
 	v1alpha1.OwnerAnnotation:        {values: []string{"*"}}, // overwritten
 	HookRunAnnotation:               {values: []string{"*"}}, // dropped
