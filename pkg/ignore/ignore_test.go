@@ -195,8 +195,9 @@ func TestSyncLeavesWhatIsIgnored(t *testing.T) {
 	}
 	s.deployments = objects.Resource(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}).Namespace(namespace)
 	if s.rules, err = compile(t, `
-- {group: apps, kind: Deployment, paths: [/spec/replicas, /metadata/annotations/note, /spec/template/spec/containers/0/image]}
-- {group: apps, kind: Deployment, expressions: ["object.spec.template.spec.containers.transformList(i, c, c.name.startsWith('proxy'), pointer(['spec', 'template', 'spec', 'containers', i]))"]}
+- {group: apps, kind: Deployment, paths: [/spec/replicas, /spec/template/spec/containers/0/image]}
+- {group: apps, kind: Deployment, expressions: ["object.spec.template.spec.containers.transformList(i, c, c.name.startsWith('proxy'), pointer(['spec', 'template', 'spec', 'containers', i]))",
+    "object.metadata.?annotations.orValue({}).filter(k, k == 'note').map(k, pointer(['metadata', 'annotations', k]))"]}
 `); err != nil {
 		t.Fatal(err)
 	}
@@ -289,5 +290,30 @@ func (s *syncs) expect(sentence, want string) {
 	}
 	if got != want {
 		s.t.Errorf("%s: %s; want %s", sentence, got, want)
+	}
+}
+
+// TestThePageCompiles: the rules of docs/diff-and-ignore.md are accepted.
+func TestThePageCompiles(t *testing.T) {
+	page, err := os.ReadFile("../../docs/diff-and-ignore.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(page), "```yaml\n")
+	block, _, found := strings.Cut(block, "```")
+	var application struct {
+		Spec struct {
+			Ignore []v1alpha1.IgnoreRule `json:"ignore"`
+		} `json:"spec"`
+	}
+	if err := yaml.UnmarshalStrict([]byte(block), &application); err != nil || !found {
+		t.Fatal(err)
+	}
+	rules, err := ignore.Compile(application.Spec.Ignore)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pointers, err := rules.Pointers(parse(t, strings.ReplaceAll(deployment, "name: web,", "name: web-a,"))); err != nil || len(pointers) != 3 {
+		t.Errorf("got %v, %v", pointers, err)
 	}
 }
