@@ -32,7 +32,7 @@ var floors = [][]string{
 	{"config", "bus", "webhook", "git", "health", "inventory", "generate", "render", "cluster", "ignore"},
 	{"service", "catalog", "route", "plan", "chart"},
 	{"apply", "source"},
-	{"report"},
+	{"report", "sets"},
 	{"reconcile", "alert"},
 	{"service/receiver", "service/worker", "service/driftscanner", "service/alerter", "service/dashboard"},
 	{"cli"},
