@@ -70,7 +70,8 @@ func newRoot(env Env) *cobra.Command {
 inside the cluster looks, renders, plans and applies.
 
 get, sync and events ask the dashboard of a running Plumb, by default the one
-that "plumb up" started in this directory. render and crds need no server.`,
+that "plumb up" started in this directory. render, generate and
+crds need no server.`,
 		Example: `  plumb up --config plumb.yaml        # run all of Plumb in this process
   plumb get -A                        # what is in sync, and what is not
   plumb events --follow               # what happens, as it happens
@@ -83,7 +84,7 @@ that "plumb up" started in this directory. render and crds need no server.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w; %w", err, errUsage) })
 	root.AddCommand(
-		newUp(env), newGet(env), newSync(env), newEvents(env), newRender(env),
+		newUp(env), newGet(env), newSync(env), newEvents(env), newRender(env), newGenerate(env),
 		newBus(env), newCRDs(), newVersion(),
 	)
 	usageOfArgs(root)

@@ -32,6 +32,9 @@ func (r *reader) elements() ([]element, error) {
 	var all []element
 	for i, g := range r.in.Set.Spec.Generators {
 		place := fmt.Sprintf("spec.generators[%d]", i)
+		if g.Matrix != nil && g.PlainGenerator != (v1alpha1.PlainGenerator{}) {
+			return nil, r.notOne(place)
+		}
 		var yielded []element
 		var err error
 		if g.Matrix != nil {
@@ -57,18 +60,28 @@ func (r *reader) refuse(place, format string, args ...any) error {
 	return fault.Refuse(fault.GenerateFailed, placeOf(r.in.Set, place), format, args...)
 }
 
+func (r *reader) notOne(place string) error {
+	return r.refuse(place, "exactly one of list, gitDirectories, gitFiles, clusters and matrix must be given")
+}
+
 func (r *reader) plain(place string, g v1alpha1.PlainGenerator) ([]element, error) {
+	given := 0
+	for _, is := range []bool{g.List != nil, g.GitDirectories != nil, g.GitFiles != nil, g.Clusters != nil} {
+		if is {
+			given++
+		}
+	}
 	switch {
+	case given != 1:
+		return nil, r.notOne(place)
 	case g.List != nil:
 		return r.list(place+".list", g.List)
 	case g.GitDirectories != nil:
 		return r.directories(place+".gitDirectories", g.GitDirectories)
 	case g.GitFiles != nil:
 		return r.files(place+".gitFiles", g.GitFiles)
-	case g.Clusters != nil:
-		return r.cluster(place+".clusters", g.Clusters), nil
 	}
-	return nil, r.refuse(place, "exactly one of list, gitDirectories, gitFiles, clusters and matrix must be given")
+	return r.cluster(place+".clusters", g.Clusters), nil
 }
 
 func (r *reader) list(place string, g *v1alpha1.ListGenerator) ([]element, error) {
