@@ -25,6 +25,7 @@ type hooked struct {
 
 func newHooked(t *testing.T) *hooked {
 	h := &hooked{world: newWorld(t), number: 1, fails: map[string]bool{}}
+	h.options.Parallel = 1
 	h.options.Wait = func(_ context.Context, ids []object.ID, until plan.Await) error {
 		for _, id := range ids {
 			h.waits = append(h.waits, until.String()+" "+id.Name)

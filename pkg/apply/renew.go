@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -77,25 +78,43 @@ func (r *run) onward(outcomes []Outcome, step func(Outcome) Outcome) []Outcome {
 }
 
 // clear begins the deletion of what stands in the way; Live is what is left of it.
+// What moved on since it was read is read, and decided about, once more.
 func (r *run) clear(o Outcome) Outcome {
-	a := o.Action
-	if a.Verb == plan.Create {
-		return Outcome{Action: a}
-	}
-	if a.Live.GetDeletionTimestamp() == nil {
-		propagation := r.plan.Propagation()
-		if a.Hook != plan.Sync {
-			propagation = "" // in the background: a run leaves no Pods behind
-		}
+	for try := 1; o.going() && o.Action.Verb == plan.Replace && o.Action.Live.GetDeletionTimestamp() == nil; try++ {
 		if r.allowed() != nil {
-			return Outcome{Action: a, Live: a.Live, Skipped: true}
+			return Outcome{Action: o.Action, Live: o.Action.Live, Skipped: true}
 		}
-		options := cluster.DeleteOptions{UID: types.UID(a.UID), ResourceVersion: a.ResourceVersion, Propagation: propagation}
-		if err := r.client.Delete(r.ctx, a.ID, a.Version, options); err != nil {
+		a := o.Action
+		err := r.client.Delete(r.ctx, a.ID, a.Version, r.deletion(a))
+		if err == nil {
+			return r.left(a)
+		}
+		if try == maxWrites || !errors.Is(err, cluster.ErrChanged) {
 			return failed(a, err)
 		}
+		if a.Hook != plan.Sync {
+			o = r.due(a)
+		} else {
+			o = r.replacement(failed(a, err))
+		}
 	}
-	return r.left(a)
+	if o.going() && o.Action.Verb == plan.Replace {
+		return r.left(o.Action) // somebody deletes it already
+	}
+	if o.going() {
+		o.Live = nil // absent
+	}
+	return o
+}
+
+// deletion is how an object goes that is made anew: hooks in the background, so that
+// a run leaves no Pods behind, others as what is pruned.
+func (r *run) deletion(a plan.Action) cluster.DeleteOptions {
+	options := cluster.DeleteOptions{UID: types.UID(a.UID), ResourceVersion: a.ResourceVersion}
+	if a.Hook == plan.Sync {
+		options.Propagation = r.plan.Propagation()
+	}
+	return options
 }
 
 // left looks for what is left of an object that is being deleted.
