@@ -9,8 +9,10 @@
 // small pack. A commit counts as fetched only when it and its trees resolve; a
 // store that lacks something it should have is replaced by a fresh one.
 //
-// How it fails: bad URLs and redirects elsewhere are permanent (SourceRefused),
-// so is what a tree must not hold; wrong credentials and missing repositories
-// or refs are permanent (FetchFailed); everything of the network is transient.
+// How it fails: bad URLs, redirects elsewhere and hosts that show another key than
+// known_hosts has are permanent (SourceRefused), so are a credential that does not
+// fit the URL and what a tree must not hold; wrong credentials and missing
+// repositories or refs are permanent (FetchFailed); everything of the network is
+// transient.
 // No error, log line or String method shows a credential.
 package git
