@@ -27,15 +27,18 @@ type attempt struct {
 	r       *Reconciler
 	key     app.Key
 	request *eventsv1.SyncRequested
-	cause   string // id of the request's event
-	mark    uint64 // a fetch that began after it is new enough
+	cause   string          // id of the request's event
+	asked   time.Time       // when that was
+	again   bool            // the request was handed out before
+	mark    uint64          // a fetch that began after it is new enough
+	life    context.Context // of the attempt, without its own time limit
 	slot    *bus.Slot
 	guard   func() error // no write unless it is nil
 	stages  *stages
 }
 
-// run carries the attempt to its end. The error says what becomes of the request.
-func (t *attempt) run(ctx context.Context) error {
+// carry carries the attempt to its end. The error says what becomes of the request.
+func (t *attempt) carry(ctx context.Context) error {
 	a, err := t.r.catalog.Read(ctx, t.key)
 	switch {
 	case err != nil:
@@ -53,6 +56,7 @@ func (t *attempt) run(ctx context.Context) error {
 	if why, held := heldBack(a, t.request); held {
 		return t.r.storeHeld(ctx, a, b, why)
 	}
+	t.life = ctx
 	limited, cancel := context.WithTimeoutCause(ctx, timeout(a), errTimeout)
 	defer cancel()
 	a, o, err := t.sync(limited, a, b)
@@ -109,7 +113,13 @@ func (t *attempt) conclude(ctx context.Context, a *v1alpha1.Application, b begun
 	if err := t.r.store(written, a, b, o, t.details(ctx, o)); err != nil {
 		return superseded(err)
 	}
-	if o.result != v1alpha1.ResultFailed {
+	if o.tidy != nil {
+		o.tidy()
+	}
+	switch {
+	case o.deferred:
+		return fault.After(fault.Progressing, handoverRetry, "sync %s: objects that it no longer renders may be taken over by another Application", t.key)
+	case o.result != v1alpha1.ResultFailed:
 		return nil
 	}
 	return t.r.repeat(written, t.key, o)

@@ -28,14 +28,19 @@ func (t *attempt) carryOut(ctx context.Context, a *v1alpha1.Application, b begun
 		}
 	}
 	result, err := t.apply(ctx, s, p)
+	if err != nil {
+		mourned := t.mourn(ctx, a, s, p)
+		result.Outcomes = append(result.Outcomes, mourned.Outcomes...)
+	}
 	o := outcome{
 		result: v1alpha1.ResultSucceeded, revision: s.made.Revision, fetched: s.made.Began, inputs: inputs,
-		owned: result.Inventory(owned), outcomes: result.Outcomes, drifted: drifted(result),
+		owned: result.Inventory(owned), outcomes: result.Outcomes, drifted: drifted(result), deferred: p.Deferred,
+		tidy: t.tidy(context.WithoutCancel(ctx), s, p, result),
 	}
 	t.tellDrift(ctx, a, b, s, result)
 	if err != nil {
 		f := t.failed(ctx, fault.As(fault.ApplyFailed, err), s, inputs, o.owned)
-		f.outcomes = o.outcomes
+		f.outcomes, f.tidy = o.outcomes, o.tidy
 		return a, f, nil
 	}
 	o.applied, o.note = true, tally(result)
@@ -45,13 +50,7 @@ func (t *attempt) carryOut(ctx context.Context, a *v1alpha1.Application, b begun
 // apply runs the plan; between stages the worker slot serves others.
 func (t *attempt) apply(ctx context.Context, s fetched, p plan.Plan) (result apply.Result, err error) {
 	err = t.stages.stage(ctx, "apply", func(ctx context.Context) error {
-		result, err = apply.Run(ctx, p, s.client, t.guard, apply.Options{
-			Parallel: t.r.o.Parallel,
-			Wait: func(ctx context.Context, ids []object.ID, until plan.Await) error {
-				return t.await(ctx, s, p, ids, until)
-			},
-			Now: t.r.now,
-		})
+		result, err = apply.Run(ctx, p, s.client, t.guard, t.applyOptions(s, p))
 		return err
 	})
 	return result, err
@@ -113,7 +112,7 @@ func going(o apply.Outcome) bool {
 
 // tally is one line on what was done, as in "2 created, 1 pruned".
 func tally(result apply.Result) string {
-	words := []string{"created", "adopted", "updated", "pruned", "unchanged", "kept"}
+	words := []string{"created", "adopted", "updated", "replaced", "ran", "pruned", "released", "unchanged", "kept"}
 	count := map[string]int{}
 	for _, o := range result.Outcomes {
 		count[o.Word()]++

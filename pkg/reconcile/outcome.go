@@ -2,6 +2,8 @@ package reconcile
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
@@ -33,6 +35,8 @@ type outcome struct {
 	deadline time.Time
 	drifted  []string // objects that drifted and were left alone
 	outcomes []apply.Outcome
+	deferred bool   // deletions wait for another Application
+	tidy     func() // deletes hooks once the outcome is stored; may be nil
 	// finishing says that only the wait for health ended here: what the attempt
 	// itself found stands in the status already.
 	finishing bool
@@ -50,13 +54,43 @@ func (o outcome) objects(limit int) (list []*eventsv1.ObjectAction, omitted int3
 			omitted++
 			continue
 		}
-		action := &eventsv1.ObjectAction{Id: out.Action.ID.String(), Action: word, Message: out.Action.Why}
-		if out.Err != nil {
-			action.Message = bounded(out.Err.Error())
-		}
-		list = append(list, action)
+		list = append(list, &eventsv1.ObjectAction{Id: out.Action.ID.String(), Action: word, Message: told(out)})
 	}
 	return list, omitted
+}
+
+// maxResults is how many objects a status tells about.
+const maxResults = 100
+
+// results lists what became of each object that was not left as it was, failures
+// first, and how many did not fit.
+func (o outcome) results(limit int) (list []v1alpha1.ObjectResult, omitted int32) {
+	for _, failures := range []bool{true, false} {
+		for _, out := range o.outcomes {
+			word := out.Word()
+			switch {
+			case word == "unchanged" || (word == "failed") != failures:
+				continue
+			case len(list) == limit:
+				omitted++
+				continue
+			}
+			list = append(list, v1alpha1.ObjectResult{ID: out.Action.ID.String(), Result: word, Message: told(out)})
+		}
+	}
+	return list, omitted
+}
+
+// told is why an object came to its outcome.
+func told(out apply.Outcome) string {
+	if out.Err != nil {
+		return bounded(out.Err.Error())
+	}
+	why := out.Action.Why
+	for _, l := range out.Losers {
+		why += fmt.Sprintf("; taken from %s: %s", l.Manager, strings.Join(l.Fields, ", "))
+	}
+	return bounded(why)
 }
 
 // failed is an outcome for an error; the superseding of an attempt is one too.

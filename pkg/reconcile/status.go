@@ -21,6 +21,7 @@ const maxHistory = 10
 // begun identifies an attempt from its first status write on.
 type begun struct {
 	number    int64
+	run       int64 // of hooks: the number of the attempt that began it
 	reason    string
 	trace     string
 	requested string // the annotation plumb.dev/sync at the start
@@ -34,7 +35,7 @@ func (b begun) starting(a *v1alpha1.Application, made source.Assembly, owned inv
 	count := failures(a, made.Revision)
 	s.LastAttempt = &v1alpha1.LastAttempt{
 		Number: b.number, Revision: made.Revision, Reason: b.reason, Result: v1alpha1.ResultRunning,
-		StartedAt: metav1.NewMicroTime(b.startedAt), FetchedAt: moment(made.Began), Trace: b.trace, Failures: count,
+		StartedAt: metav1.NewMicroTime(b.startedAt), FetchedAt: moment(made.Began), Trace: b.trace, Failures: count, Run: b.run,
 	}
 	s.Inventory = owned.Status()
 	set(&s, a, v1alpha1.ConditionReady, metav1.ConditionUnknown, fault.Progressing, "applying "+short(made.Revision))
@@ -73,8 +74,9 @@ func (b begun) ended(a *v1alpha1.Application, o outcome, now time.Time) v1alpha1
 func (b begun) lastAttempt(a *v1alpha1.Application, o outcome, now time.Time) *v1alpha1.LastAttempt {
 	last := &v1alpha1.LastAttempt{
 		Number: b.number, Revision: o.revision, Reason: b.reason, Result: o.result, Message: o.message(),
-		StartedAt: metav1.NewMicroTime(b.startedAt), FetchedAt: moment(o.fetched), Trace: b.trace,
+		StartedAt: metav1.NewMicroTime(b.startedAt), FetchedAt: moment(o.fetched), Trace: b.trace, Run: b.run,
 	}
+	last.Objects, last.Omitted = o.results(maxResults)
 	switch o.result {
 	case v1alpha1.ResultWaiting:
 		deadline := metav1.NewTime(o.deadline)

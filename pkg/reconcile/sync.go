@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/event"
@@ -52,7 +51,8 @@ func (t *attempt) sync(ctx context.Context, a *v1alpha1.Application, b begun) (*
 	if err != nil {
 		return a, t.failed(ctx, err, s, inputs, owned), nil
 	}
-	p, err := t.plan(ctx, a, s, rendered, owned)
+	b.run = t.run(a, b, s)
+	p, err := t.plan(ctx, a, b.run, s, rendered, owned)
 	if err != nil {
 		return a, t.failed(ctx, err, s, inputs, owned), nil
 	}
@@ -100,7 +100,7 @@ func (t *attempt) source(ctx context.Context, a *v1alpha1.Application) (s fetche
 // be read is what was applied, and the last attempt came to its end.
 func (t *attempt) idle(a *v1alpha1.Application, s fetched) bool {
 	last := a.Status.LastAttempt
-	if last == nil || t.reason(a) != event.ReasonPush || a.Status.ObservedGeneration != a.Generation {
+	if last == nil || t.again || t.reason(a) != event.ReasonPush || a.Status.ObservedGeneration != a.Generation {
 		return false
 	}
 	if last.Result != v1alpha1.ResultSucceeded && last.Result != v1alpha1.ResultWaiting {
@@ -144,55 +144,6 @@ func inputsOf(s fetched, path string, outside []string) *v1alpha1.Inputs {
 		return nil
 	}
 	return &v1alpha1.Inputs{Digest: digest, Outside: outside, Sources: s.made.Sources, Objects: s.read}
-}
-
-// plan reads what the decision needs, decides, and checks what would be written
-// against the cluster's published schemas: nothing was written yet.
-func (t *attempt) plan(ctx context.Context, a *v1alpha1.Application, s fetched, desired object.Set, owned inventory.Inventory) (p plan.Plan, err error) {
-	err = t.stages.stage(ctx, "plan", func(ctx context.Context) error {
-		in := t.input(a, desired, owned)
-		if in.Live, err = t.live(ctx, s.client, plan.Needs(in, t.fresh(a))); err != nil {
-			return fault.As(fault.ApplyFailed, err)
-		}
-		if p, err = plan.Decide(in); err != nil {
-			return err
-		}
-		if err := p.Err(); err != nil {
-			return err
-		}
-		if err := t.validate(ctx, s.client, desired, p); err != nil {
-			return err
-		}
-		return failpoint.Hit(failpoint.Plan)
-	})
-	return p, err
-}
-
-// heals says whether what drifted is applied again: by the policy, whose default
-// is heal, or because a person asked for this attempt.
-func heals(a *v1alpha1.Application, reason string) bool {
-	policy := a.Spec.Sync.Drift
-	return policy == v1alpha1.DriftHeal || policy == "" || reason == event.ReasonManual
-}
-
-func (t *attempt) input(a *v1alpha1.Application, desired object.Set, owned inventory.Inventory) plan.Input {
-	return plan.Input{
-		Application: a, Desired: desired, Inventory: owned,
-		Heal: heals(a, t.reason(a)),
-		Exists: func(key app.Key) bool {
-			_, exists := t.r.catalog.Get(key)
-			return exists
-		},
-		Fields: cluster.FieldsHash,
-	}
-}
-
-// fresh says whether the cluster has to be looked at even where the inventory
-// says what is there.
-func (t *attempt) fresh(a *v1alpha1.Application) bool {
-	last := a.Status.LastAttempt
-	ended := last != nil && (last.Result == v1alpha1.ResultSucceeded || last.Result == v1alpha1.ResultWaiting)
-	return !ended || t.reason(a) != event.ReasonPush || a.Status.ObservedGeneration != a.Generation
 }
 
 // live reads objects; one that is absent is there with nil.

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -61,15 +62,39 @@ func (t *attempt) dismantle(ctx context.Context, a *v1alpha1.Application, owned 
 	}
 	in := t.input(a, object.Set{}, owned)
 	in.Live = map[object.ID]*unstructured.Unstructured{}
+	var stages []plan.Stage
 	if policy == v1alpha1.DeletionDelete || policy == "" {
 		policy = v1alpha1.DeletionDelete
 		if in.Live, err = t.live(ctx, client, plan.Needs(in, true)); err != nil {
 			return owned, err
 		}
+		if stages, err = t.preDelete(ctx, a, in); err != nil {
+			return owned, err
+		}
 	}
 	p := plan.Teardown(in, policy)
-	result, err := apply.Run(ctx, p, client, t.guard, apply.Options{Parallel: t.r.o.Parallel, Now: t.r.now})
+	p.Stages = stages
+	limited, cancel := context.WithTimeoutCause(ctx, timeout(a), errTimeout)
+	defer cancel()
+	result, err := apply.Run(limited, p, client, t.guard, t.applyOptions(fetched{client: client}, p))
 	return result.Inventory(owned), err
+}
+
+// preDelete are the hooks to run before anything is deleted, as the source has them
+// now. All tries of a deletion are one run of them.
+func (t *attempt) preDelete(ctx context.Context, a *v1alpha1.Application, in plan.Input) ([]plan.Stage, error) {
+	if !plan.HasPreDelete(in.Inventory) {
+		return nil, nil
+	}
+	s, err := t.source(ctx, a)
+	if err != nil {
+		return nil, fmt.Errorf("read the hooks that run before the deletion: %w; spec.deletionPolicy: orphan lets the Application go without them", err)
+	}
+	if in.Desired, _, err = t.render(ctx, a, s); err != nil {
+		return nil, fmt.Errorf("render the hooks that run before the deletion: %w; spec.deletionPolicy: orphan lets the Application go without them", err)
+	}
+	in.Run = a.DeletionTimestamp.Unix()
+	return plan.PreDeleteHooks(in)
 }
 
 // helpless says why nothing can be deleted as the Application's account: it is

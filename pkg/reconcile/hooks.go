@@ -1,0 +1,70 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/apply"
+	"github.com/plumb-gitops/plumb/pkg/object"
+	"github.com/plumb-gitops/plumb/pkg/plan"
+)
+
+// run is the run of hooks that the attempt belongs to: that of the last attempt when
+// a worker ended amid it, at this revision and generation, else its own. A hook runs
+// once in a run.
+func (t *attempt) run(a *v1alpha1.Application, b begun, s fetched) int64 {
+	last := a.Status.LastAttempt
+	ready := meta.FindStatusCondition(a.Status.Conditions, v1alpha1.ConditionReady)
+	if last == nil || last.Result != v1alpha1.ResultRunning || last.Run == 0 || last.Revision != s.made.Revision ||
+		ready == nil || ready.ObservedGeneration != a.Generation {
+		return b.number
+	}
+	return last.Run
+}
+
+func (t *attempt) applyOptions(s fetched, p plan.Plan) apply.Options {
+	return apply.Options{
+		Parallel: t.r.o.Parallel, Now: t.r.now,
+		Wait: func(ctx context.Context, ids []object.ID, until plan.Await) error {
+			return t.await(ctx, s, p, ids, until)
+		},
+	}
+}
+
+// mourn runs the hooks for a failed sync. They have the whole time of an attempt,
+// since there may be none left of its own; whoever supersedes it ends them.
+func (t *attempt) mourn(ctx context.Context, a *v1alpha1.Application, s fetched, p plan.Plan) apply.Result {
+	if len(p.SyncFail) == 0 || ended(ctx) {
+		return apply.Result{}
+	}
+	limited, cancel := context.WithTimeout(t.life, timeout(a))
+	defer cancel()
+	var result apply.Result
+	err := t.stages.stage(limited, "sync-fail", func(ctx context.Context) (err error) {
+		result, err = apply.RunFail(ctx, p, s.client, t.guard, t.applyOptions(s, p))
+		return err
+	})
+	if err != nil {
+		t.r.log.WarnContext(ctx, "hooks of a failed sync failed", "application", t.key.String(), "error", err)
+	}
+	return result
+}
+
+// ended says that the attempt may write nothing more, whatever its own time limit.
+func ended(ctx context.Context) bool {
+	cause := context.Cause(ctx)
+	return cause != nil && !errors.Is(cause, errTimeout)
+}
+
+// tidy deletes hooks that came to an end after which they go. The outcome is stored:
+// whoever takes the attempt over finds their result there.
+func (t *attempt) tidy(ctx context.Context, s fetched, p plan.Plan, done apply.Result) func() {
+	return func() {
+		if err := apply.Tidy(ctx, p, done, s.client, t.guard, apply.Options{Parallel: t.r.o.Parallel, Now: t.r.now}); err != nil {
+			t.r.log.WarnContext(ctx, "hooks not deleted; it is done before they run again", "application", t.key.String(), "error", err)
+		}
+	}
+}
