@@ -1,6 +1,7 @@
 package git_test
 
 import (
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -51,11 +52,17 @@ func (s *site) wantNoSecret(err error, secrets ...[]byte) {
 
 func TestFetchOverSSH(t *testing.T) {
 	s, server := sshSite(t, git.Options{})
-	s.wantFile(s.push(map[string]string{"f": "1"}), "f", "1")
-	for _, text := range []string{"2", "3"} { // incremental
+	s.wantFile(s.push(map[string]string{"f": "1", "big": noise(1, 300<<10)}), "f", "1")
+	var sent atomic.Int64
+	server.note(func() {
+		server.output = func(_ int, w io.WriteCloser, _ net.Conn) io.Writer { return counted{w, &sent} }
+	})
+	for _, text := range []string{"2", "3"} {
 		s.wantFile(s.push(map[string]string{"f": text, "other": text}), "f", text)
 	}
-	s.fetch("main")
+	if sent.Load() > 20<<10 {
+		t.Errorf("two small pushes cost %d bytes", sent.Load())
+	}
 	s.git("reset", "-q", "--hard", "HEAD~2")
 	s.wantFile(s.forced(), "f", "1")
 	s.wantFile(s.push(map[string]string{"f": "4"}), "f", "4")
@@ -79,6 +86,17 @@ func TestFetchOverSSH(t *testing.T) {
 	if len(server.requests) > 0 {
 		t.Errorf("the server was also asked for %q", server.requests)
 	}
+}
+
+// counted counts what is written.
+type counted struct {
+	io.Writer
+	n *atomic.Int64
+}
+
+func (c counted) Write(b []byte) (int, error) {
+	c.n.Add(int64(len(b)))
+	return c.Writer.Write(b)
 }
 
 // waitFor waits for what another goroutine does.
