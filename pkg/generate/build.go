@@ -16,8 +16,9 @@ import (
 
 // builder makes Applications of elements.
 type builder struct {
-	ctx context.Context
-	set *v1alpha1.ApplicationSet
+	ctx  context.Context
+	set  *v1alpha1.ApplicationSet
+	left *budget
 }
 
 func (b builder) build(e element) (Application, error) {
@@ -29,7 +30,7 @@ func (b builder) build(e element) (Application, error) {
 }
 
 func (b builder) content(e element) (map[string]any, error) {
-	t := templates{ctx: b.ctx, values: e.values}
+	t := templates{ctx: b.ctx, values: e.values, left: b.left}
 	metadata, err := b.metadata(t)
 	if err != nil {
 		return nil, err

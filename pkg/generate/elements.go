@@ -26,6 +26,7 @@ type reader struct {
 	in      Input
 	trees   map[Source]Tree
 	sources []v1alpha1.SetSource
+	left    *budget
 }
 
 func (r *reader) elements() ([]element, error) {
@@ -199,7 +200,7 @@ func (r *reader) fill(place string, g v1alpha1.PlainGenerator, e element) (v1alp
 	if source, ok := sourceOf(g); ok && source.Secret != "" && templated(source.Repo) {
 		return g, r.refuse(place, "a repo that is a template cannot be given a secretRef")
 	}
-	t := templates{ctx: r.ctx, values: e.values}
+	t := templates{ctx: r.ctx, values: e.values, left: r.left}
 	filled, err := t.each(place, content)
 	if err != nil {
 		return g, fault.Refuse(fault.GenerateFailed, placeOf(r.in.Set, ""), "%w (with %s)", err, e.place)

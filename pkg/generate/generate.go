@@ -77,12 +77,12 @@ type Result struct {
 // Expand carries a set out. An error means that nothing is known of what the set
 // generates; Sources are what was read until then.
 func Expand(ctx context.Context, in Input) (Result, error) {
-	r := &reader{ctx: ctx, in: in, trees: map[Source]Tree{}}
+	r := &reader{ctx: ctx, in: in, trees: map[Source]Tree{}, left: newBudget()}
 	elements, err := r.elements()
 	if err != nil {
 		return Result{Sources: r.sources}, err
 	}
-	b := builder{ctx: ctx, set: in.Set}
+	b := builder{ctx: ctx, set: in.Set, left: r.left}
 	var all []Application
 	var failed []error
 	for _, e := range elements {

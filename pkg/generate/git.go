@@ -14,6 +14,8 @@ import (
 const (
 	// maxFile is the largest parameter file in bytes.
 	maxFile = 1 << 20
+	// maxFiles is how much all of them may be.
+	maxFiles = 32 << 20
 	// maxDepth is how deep directories are looked into.
 	maxDepth = 64
 )
@@ -156,6 +158,9 @@ func (r *reader) file(tree Tree, place, name, key string) ([]element, error) {
 	}
 	if len(raw) > maxFile {
 		return nil, fault.Refuse(fault.GenerateFailed, fault.Place{File: name}, "it has %d bytes, the limit is %d", len(raw), maxFile)
+	}
+	if r.left.files -= len(raw); r.left.files < 0 {
+		return nil, fault.Refuse(fault.GenerateFailed, fault.Place{File: name}, "with it the files of the set have more than %d bytes", maxFiles)
 	}
 	mappings, err := documents(raw)
 	if err != nil {

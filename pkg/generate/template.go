@@ -15,15 +15,24 @@ const (
 	// maxOutput is how much one template may write, in bytes.
 	maxOutput = 256 << 10
 	// maxSteps is how many functions and rounds of a range one template may take.
-	maxSteps = 100_000
+	maxSteps = 10_000
+	// maxAllOutput and maxAllSteps are what all templates of an expansion may.
+	maxAllOutput = 64 << 20
+	maxAllSteps  = 1_000_000
 	// maxNesting is how deep what a template stands in may nest.
 	maxNesting = 100
 )
+
+// budget is what is left to all templates and files of an expansion.
+type budget struct{ steps, output, files int }
+
+func newBudget() *budget { return &budget{steps: maxAllSteps, output: maxAllOutput, files: maxFiles} }
 
 // templates carries out the templates of one set of parameters.
 type templates struct {
 	ctx    context.Context
 	values map[string]any
+	left   *budget
 }
 
 func templated(s string) bool { return strings.Contains(s, "{{") }
@@ -68,12 +77,12 @@ func (t templates) text(place, text string) (string, error) {
 	if !templated(text) {
 		return text, nil
 	}
-	run := &run{ctx: t.ctx, left: maxSteps}
+	run := &run{ctx: t.ctx, left: maxSteps, all: t.left}
 	parsed, err := run.parse(text)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", place, plainError(err))
 	}
-	out := &bounded{}
+	out := &bounded{all: t.left}
 	if err := parsed.Execute(out, t.values); err != nil {
 		return "", fmt.Errorf("%s: %w", place, plainError(err))
 	}
@@ -90,11 +99,17 @@ func plainError(err error) error {
 }
 
 // bounded is a text that ends with an error when it grows too long.
-type bounded struct{ strings.Builder }
+type bounded struct {
+	strings.Builder
+	all *budget
+}
 
 func (b *bounded) Write(p []byte) (int, error) {
 	if b.Len()+len(p) > maxOutput {
 		return 0, fmt.Errorf("the template writes more than %d bytes", maxOutput)
+	}
+	if b.all.output -= len(p); b.all.output < 0 {
+		return 0, fmt.Errorf("the templates of the set write more than %d bytes", maxAllOutput)
 	}
 	return b.Builder.Write(p)
 }
@@ -103,14 +118,21 @@ func (b *bounded) Write(p []byte) (int, error) {
 type run struct {
 	ctx  context.Context
 	left int
+	all  *budget
 }
 
-var errSteps = fmt.Errorf("the template takes more than %d steps", maxSteps)
+var (
+	errSteps    = fmt.Errorf("the template takes more than %d steps", maxSteps)
+	errAllSteps = fmt.Errorf("the templates of the set take more than %d steps", maxAllSteps)
+)
 
 // step is taken by every function and every round of a range.
 func (r *run) step() error {
 	if r.left--; r.left < 0 {
 		return errSteps
+	}
+	if r.all.steps--; r.all.steps < 0 {
+		return errAllSteps
 	}
 	return r.ctx.Err()
 }

@@ -2,9 +2,12 @@ package generate_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 
 	"github.com/plumb-gitops/plumb/pkg/generate"
 )
@@ -66,10 +69,10 @@ func TestTemplates(t *testing.T) {
 		"what counts is not there":    {text: `{{ __round }}`, fails: `"__round" is not available`},
 		"define is not there":         {text: `{{ define "x" }}{{ end }}`, fails: "define, block and template"},
 		"template is not there":       {text: `{{ if .on }}{{ template "x" }}{{ end }}`, fails: "define, block and template"},
-		"an endless range":            {text: `{{ range 999999999999 }}{{ end }}`, fails: "more than 100000 steps"},
-		"an endless nest of ranges":   {text: `{{ range 9999 }}{{ range 9999 }}{{ end }}{{ end }}`, fails: "more than 100000 steps"},
+		"an endless range":            {text: `{{ range 999999999999 }}{{ end }}`, fails: "more than 10000 steps"},
+		"an endless nest of ranges":   {text: `{{ range 9999 }}{{ range 9999 }}{{ end }}{{ end }}`, fails: "more than 10000 steps"},
 		"an endless else":             {text: `{{ range .empty }}{{ else }}{{ range 999999 }}{{ end }}{{ end }}`, fails: "range"},
-		"endless output":              {text: `{{ range 90000 }}aaaaaaaaaa{{ end }}`, fails: "writes more than"},
+		"endless output":              {text: `{{ range 9000 }}aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa{{ end }}`, fails: "writes more than"},
 		"a text that doubles":         {text: `{{ $x := "aaaaaaaaaaaaaaaa" }}{{ range 99 }}{{ $x = print $x $x }}{{ end }}`, fails: "longer than"},
 		"a text that is replaced big": {text: `{{ $x := "aaaaaaaaaaaaaaaa" }}{{ range 99 }}{{ $x = replace "a" $x $x }}{{ end }}`, fails: "longer than"},
 		"a wide printf":               {text: `{{ printf "%0999999d" 1 }}`, fails: "printf takes"},
@@ -85,6 +88,27 @@ func TestTemplates(t *testing.T) {
 				t.Errorf("%q, %v; want %q", got, err, c.want)
 			case c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)):
 				t.Errorf("%q, %v; want an error that says %q", got, err, c.fails)
+			}
+		})
+	}
+}
+
+// What each template may, all of a set may not.
+func TestTheTemplatesOfASetAreBoundedTogether(t *testing.T) {
+	cases := map[string]struct{ text, fails string }{
+		"steps":  {`{{ range 9000 }}{{ end }}`, "templates of the set take more than"},
+		"output": {`{{ range 600 }}` + strings.Repeat("a", 400) + `{{ end }}`, "templates of the set write more than"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			set := list("{}", c.text)
+			g := set.Spec.Generators[0].List
+			for i := range 300 {
+				g.Elements = append(g.Elements, apiextensionsv1.JSON{Raw: []byte(fmt.Sprintf(`{"n": %d}`, i))})
+			}
+			_, err := generate.Expand(t.Context(), generate.Input{Set: set})
+			if err == nil || !strings.Contains(err.Error(), c.fails) {
+				t.Errorf("error %.300v", err)
 			}
 		})
 	}
