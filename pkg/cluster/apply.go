@@ -157,7 +157,7 @@ func replaced(err error) bool {
 	}
 	switch refused.status.Code {
 	case http.StatusConflict:
-		return len(losersOf(err)) == 0
+		return true // with force, no field is in conflict
 	case http.StatusUnprocessableEntity:
 		return refused.status.Details != nil &&
 			slices.ContainsFunc(refused.status.Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })

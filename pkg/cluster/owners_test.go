@@ -319,6 +319,16 @@ func TestConflicts(t *testing.T) {
 			t.Errorf("%d replicas", replicas)
 		}
 	})
+	t.Run("with the right uid it is no replacement", func(t *testing.T) {
+		s.patches("autoscaler", `{"spec":{"replicas":9}}`, "scale")
+		live, err := c.Get(t.Context(), o.ID(), "v1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if applied, err := c.Apply(t.Context(), o, cluster.ApplyOptions{UID: live.GetUID()}); err != nil || len(applied.Losers) != 1 {
+			t.Errorf("got %v, %v", applied.Losers, err)
+		}
+	})
 	t.Run("a guard stops the second write", func(t *testing.T) {
 		s.patches("autoscaler", `{"spec":{"replicas":9}}`, "scale")
 		lost := errors.New("the lease is lost")
