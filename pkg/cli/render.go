@@ -22,6 +22,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/object"
 	"github.com/plumb-gitops/plumb/pkg/plan"
 	"github.com/plumb-gitops/plumb/pkg/render"
+	"github.com/plumb-gitops/plumb/pkg/render/substitute"
 	"github.com/plumb-gitops/plumb/pkg/source"
 )
 
@@ -206,7 +207,11 @@ func fetched(ctx context.Context, a *v1alpha1.Application, c config.Git) (_ rend
 func rendered(ctx context.Context, a *v1alpha1.Application, tree render.Tree, notes io.Writer) (object.Set, error) {
 	r := render.New(render.Options{})
 	defer r.Close()
-	result, err := r.Render(ctx, render.Request{Tree: tree, Source: a.Spec.Source, Name: a.Name, Namespace: a.TargetNamespace()})
+	q := render.Request{Tree: tree, Source: a.Spec.Source, Name: a.Name, Namespace: a.TargetNamespace()}
+	if s := a.Spec.Source.Substitute; s != nil {
+		q.Variables = substitute.Merge(s.Vars) // what a cluster holds is not known here
+	}
+	result, err := r.Render(ctx, q)
 	if err != nil {
 		return object.Set{}, err
 	}
