@@ -28,6 +28,7 @@ func (c *process) death() error {
 		{"stack overflow", "it recursed too deeply; look for a template that includes itself"},
 		{"out of memory", fmt.Sprintf("it needed more than %d MiB of memory", c.o.Memory>>20)},
 		{"cannot allocate", fmt.Sprintf("it needed more than %d MiB of memory", c.o.Memory>>20)},
+		{"pthread_create failed", fmt.Sprintf("it needed more than %d MiB of memory", c.o.Memory>>20)}, // no room for a stack
 		{"SIGXCPU", fmt.Sprintf("it needed more than %s of CPU time", c.o.CPU)},
 	} {
 		if strings.Contains(words, known.sign) {

@@ -201,6 +201,7 @@ func TestDeathNote(t *testing.T) {
 	cases := map[string]struct{ words, want string }{
 		"out of memory":   {"fatal error: runtime: out of memory\n", "it needed more than 1 MiB of memory"},
 		"no stack":        {"runtime: goroutine stack exceeds 67108864-byte limit\nfatal error: stack overflow", "it recursed too deeply"},
+		"no thread":       {"runtime/cgo: pthread_create failed: Resource temporarily unavailable\nSIGABRT: abort\nruntime: g 0 gp=0x1: unknown pc 0x7f\n", "it needed more than 1 MiB of memory"},
 		"no CPU time":     {"fatal error: SIGXCPU\n", "it needed more than 1s of CPU time"},
 		"something else":  {"noise\nfatal error: all goroutines are asleep\x1b[31m\n", "fatal error: all goroutines are asleep"},
 		"nothing":         {"", "it was killed, perhaps by the kernel"},
