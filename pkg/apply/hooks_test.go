@@ -7,8 +7,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/apply"
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/object"
@@ -265,5 +267,41 @@ func TestHooksRunOnceWhateverEndsTheWorker(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// The hook of the end runs before anything is deleted, and goes with the rest.
+func TestTheHookOfTheEnd(t *testing.T) {
+	h := newHooked(t)
+	render := []string{"Job end=1 hook:pre-delete", "ConfigMap a=1"}
+	if r, err := h.attempt(render...); err != nil || h.wrote() != "apply a" {
+		t.Fatalf("%v, %v", words(r), err)
+	}
+	end := func() (apply.Result, error) {
+		in := h.input(render...)
+		in.Run, in.Live = 9, map[object.ID]*unstructured.Unstructured{}
+		stages, err := plan.PreDeleteHooks(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.Desired = object.Set{}
+		h.look(in, true)
+		p := plan.Teardown(in, v1alpha1.DeletionDelete)
+		p.Stages = stages
+		r, err := apply.Run(t.Context(), p, h.cluster, h.guard, h.options)
+		h.owned = r.Inventory(h.owned)
+		return r, err
+	}
+	h.fails["end"] = true
+	r, err := end()
+	h.check("apply end", r, err, "failed end, skipped end, skipped a", "pre-delete hook Job team/end failed")
+	r, err = end()
+	h.check("", r, err, "failed end, skipped end, skipped a", "pre-delete hook Job team/end failed")
+	h.cluster.remove(id("Job end")) // a person wants it tried again
+	h.fails["end"] = false
+	r, err = end()
+	h.check("apply end, delete end, delete a", r, err, "ran end, pruned end, pruned a", "")
+	if h.owned.Len() > 0 || len(h.cluster.all()) > 0 {
+		t.Errorf("left: %v, %v", h.owned.Entries(), h.cluster.all())
 	}
 }

@@ -54,7 +54,8 @@ func pick(r *rand.Rand) []string {
 	render := []string{fmt.Sprintf("ConfigMap base=%d", r.IntN(3))}
 	for _, name := range []string{"Namespace n", "ConfigMap a", "ConfigMap b", "Thing c", "APIService d"} {
 		if r.IntN(2) == 0 {
-			render = append(render, fmt.Sprintf("%s=%d", name, r.IntN(3)))
+			wave := []string{"", "", " wave:-1", " wave:4"}[r.IntN(4)]
+			render = append(render, fmt.Sprintf("%s=%d%s", name, r.IntN(3), wave))
 		}
 	}
 	return render

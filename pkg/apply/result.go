@@ -129,10 +129,11 @@ func (o Outcome) entry(hook string) inventory.Entry {
 	return e
 }
 
-// find returns the outcome of the rendered object with this uid.
+// find returns the outcome of the rendered object with this uid. A hook is none: it
+// goes, as the hook that it is.
 func (r Result) find(uid string) (Outcome, bool) {
 	for _, o := range r.Outcomes {
-		if o.Action.Object != (object.Object{}) && o.Live != nil && string(o.Live.GetUID()) == uid {
+		if o.Action.Object != (object.Object{}) && o.Action.Hook == plan.Sync && o.Live != nil && string(o.Live.GetUID()) == uid {
 			return o, true
 		}
 	}
