@@ -1,9 +1,10 @@
 // Package health judges live objects: one object by its own state, many by the
 // worst of them.
 //
-// The rules are those of kstatus with corrections for built-in kinds (rules.go).
-// It may import object, apimachinery and kstatus; it asks no cluster and no
-// clock, and it never fails: what cannot be judged is Unknown and says why.
+// The rules are those of an Application (custom.go), of the kinds that are known
+// here (rules.go), and of kstatus, in this order. It may import object, fault,
+// app/v1alpha1, apimachinery, kstatus and cel-go; it asks no cluster and no clock.
+// Only Compile fails, permanently; what cannot be judged is Unknown and says why.
 package health
 
 import (
@@ -45,16 +46,10 @@ type Report struct {
 }
 
 // Of judges a live object by its content alone; nil is Missing.
-func Of(u *unstructured.Unstructured) Report {
-	if u == nil {
-		return Report{Status: Missing, Message: "not in the cluster"}
-	}
-	if u.GetDeletionTimestamp() != nil {
-		return terminating(u)
-	}
-	if stale, is := outdated(u); is {
-		return stale
-	}
+func Of(u *unstructured.Unstructured) Report { return Rules{}.Of(u) }
+
+// known judges by what is known of the object's kind, else by its conditions.
+func known(u *unstructured.Unstructured) Report {
 	for _, rule := range rules {
 		if rule.group == u.GroupVersionKind().Group && rule.kind == u.GetKind() {
 			if report, decided := rule.judge(u); decided {
