@@ -167,7 +167,10 @@ func TestHooksRunBeforeADeletion(t *testing.T) {
 	if live := list(t, s, jobs, ns); len(live) != 0 {
 		t.Fatal("the hook ran in the sync")
 	}
-	s.Forget(a.Key())
+	applications := s.Objects.Resource(v1alpha1.GroupVersionResource).Namespace(ns)
+	if err := applications.Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	s.Eventually(t, "the hook runs and fails", func() error {
 		for _, j := range list(t, s, jobs, ns) {
 			if failed, _, _ := unstructured.NestedInt64(j.Object, "status", "failed"); failed > 0 {
@@ -183,7 +186,7 @@ func TestHooksRunBeforeADeletion(t *testing.T) {
 	}
 	s.Eventually(t, "all of it is gone", func() error {
 		if n := len(list(t, s, jobs, ns)) + len(list(t, s, stack.ConfigMaps, ns)); n > 0 {
-			return fmt.Errorf("%d objects are left", n)
+			return fmt.Errorf("%d objects are left: %v", n, append(list(t, s, jobs, ns), list(t, s, stack.ConfigMaps, ns)...))
 		}
 		return nil
 	})
@@ -193,7 +196,6 @@ func TestHooksRunBeforeADeletion(t *testing.T) {
 func TestPoliciesOfObjects(t *testing.T) {
 	s := stack.New(t)
 	s.Work(t)
-	s.Scan(t, 3600e9)
 	ns := s.Kube.Namespace(t)
 	repo := s.Repo(t, "acme/config", map[string]string{
 		"web/once.yaml": annotated("once", "one", `plumb.dev/apply: if-absent`), "web/ignored.yaml": annotated("ignored", "one", `plumb.dev/apply: ignore`),
@@ -211,11 +213,11 @@ func TestPoliciesOfObjects(t *testing.T) {
 		"web/once.yaml": annotated("once", "two", `plumb.dev/apply: if-absent`), "web/cm.yaml": annotated("web", "two"),
 		"web/d.yaml": selecting("two", "plumb.dev/replace: allowed"),
 	})
-	got := s.Live(t, a.Key(), sha)
+	live := s.Live(t, a.Key(), sha)
 	s.Data(t, ns, "web", map[string]string{"value": "two"})
 	s.Data(t, ns, "once", map[string]string{"value": "one"})
-	if got := results(got); got["d"] != "replaced" {
-		t.Errorf("results: %v", got)
+	if got := results(live); got["d"] != "replaced" {
+		t.Errorf("results: %v of %+v", got, live.Status.LastAttempt)
 	}
 }
 

@@ -38,12 +38,13 @@ func (t *attempt) carryOut(ctx context.Context, a *v1alpha1.Application, b begun
 		tidy: t.tidy(context.WithoutCancel(ctx), s, p, result),
 	}
 	t.tellDrift(ctx, a, b, s, result)
+	t.wake(ctx, result)
 	if err != nil {
 		f := t.failed(ctx, fault.As(fault.ApplyFailed, err), s, inputs, o.owned)
 		f.outcomes, f.tidy = o.outcomes, o.tidy
 		return a, f, nil
 	}
-	o.applied, o.note = true, tally(result)
+	o.applied, o.note = true, tally(result)+blocked(result)
 	return a, t.judge(ctx, a, b, o), nil
 }
 
@@ -109,6 +110,25 @@ func (t *attempt) reports(a *v1alpha1.Application, o outcome) map[object.ID]heal
 func going(o apply.Outcome) bool {
 	return o.Action.Verb == plan.Prune || o.Action.Verb == plan.Keep && o.Live != nil && o.Live.GetDeletionTimestamp() != nil
 }
+
+// blocked names what was deleted and is held by finalizers.
+func blocked(result apply.Result) string {
+	var words []string
+	for i, h := range result.Held() {
+		if i == maxHeld {
+			words = append(words, "and others")
+			break
+		}
+		words = append(words, h.String())
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return "; still being deleted: " + strings.Join(words, ", ")
+}
+
+// maxHeld is how many objects that will not go a message names.
+const maxHeld = 3
 
 // tally is one line on what was done, as in "2 created, 1 pruned".
 func tally(result apply.Result) string {

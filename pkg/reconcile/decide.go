@@ -110,25 +110,43 @@ func (t *attempt) fresh(a *v1alpha1.Application) bool {
 	return !ended || t.again || t.reason(a) != event.ReasonPush || a.Status.ObservedGeneration != a.Generation
 }
 
-// behind are the Applications of the same source that this commit touches and that
-// have not looked at it: each may be about to render what this one drops. They are
-// waited for only while the request is new, since one of them may never come.
+// behind are the Applications of the same source that were not applied at this
+// commit, which changes them: each may be about to render what this one drops. They
+// are waited for only while the request is new, since one of them may never come.
 func (t *attempt) behind(a *v1alpha1.Application, s fetched, p plan.Plan) []app.Key {
 	if t.r.now().Sub(t.asked) > handover || !prunes(p) {
 		return nil
 	}
-	own := map[string]bool{}
-	for _, f := range source.Trees(a) {
-		own[t.r.assembler.Policy.RepoOf(f)] = true
+	return t.neighbours(a, func(other *v1alpha1.Application) bool {
+		inputs := other.Status.Inputs
+		if inputs == nil || !source.Plain(other) {
+			return inputs == nil
+		}
+		digest, err := s.made.Tree.Digest(route.Path(other.Spec.Source.Path), inputs.Outside)
+		return err == nil && digest != inputs.Digest
+	})
+}
+
+// heirs are the Applications of the same source that were never applied: one of them
+// may be what the Application that is being deleted is called now.
+func (t *attempt) heirs(a *v1alpha1.Application) []app.Key {
+	if t.r.now().Sub(a.DeletionTimestamp.Time) > handover {
+		return nil
 	}
+	return t.neighbours(a, func(other *v1alpha1.Application) bool { return other.Status.Revision == "" })
+}
+
+// neighbours are the Applications that follow the same ref of the same repository,
+// sync by themselves and are as the condition says.
+func (t *attempt) neighbours(a *v1alpha1.Application, condition func(*v1alpha1.Application) bool) []app.Key {
+	policy, own := t.r.assembler.Policy, source.Trees(a)[0]
 	var keys []app.Key
 	for _, other := range t.r.catalog.All() {
 		first := source.Trees(other)[0]
-		if other.Key() == a.Key() || other.Spec.Suspend || other.Spec.Sync.Mode == v1alpha1.ModeManual || !source.Plain(other) {
-			continue
-		}
-		sameRef := first.Ref == a.Spec.Source.Ref && first.Semver == a.Spec.Source.Semver
-		if sameRef && own[t.r.assembler.Policy.RepoOf(first)] && route.Why(route.Commit{SHA: s.made.Revision, Tree: s.made.Tree}, other) != "" {
+		switch {
+		case other.Key() == a.Key(), other.Spec.Suspend, other.Spec.Sync.Mode == v1alpha1.ModeManual, !other.DeletionTimestamp.IsZero():
+		case first.Ref != own.Ref, first.Semver != own.Semver, policy.RepoOf(first) != policy.RepoOf(own):
+		case condition(other):
 			keys = append(keys, other.Key())
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 
+	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/apply"
 	"github.com/plumb-gitops/plumb/pkg/object"
@@ -57,6 +58,19 @@ func (t *attempt) mourn(ctx context.Context, a *v1alpha1.Application, s fetched,
 func ended(ctx context.Context) bool {
 	cause := context.Cause(ctx)
 	return cause != nil && !errors.Is(cause, errTimeout)
+}
+
+// wake asks for the Applications to which objects were made over: they tried in vain
+// and would try again only after a while. A request that is lost costs that while.
+func (t *attempt) wake(ctx context.Context, result apply.Result) {
+	for _, released := range result.Released() {
+		if released.To == (app.Key{}) {
+			continue
+		}
+		if err := t.r.request(context.WithoutCancel(ctx), released.To, t.cause+"/released"); err != nil {
+			t.r.log.WarnContext(ctx, "sync not requested", "application", released.To.String(), "error", err)
+		}
+	}
 }
 
 // tidy deletes hooks that came to an end after which they go. The outcome is stored:

@@ -37,6 +37,11 @@ type Options struct {
 	Log      *slog.Logger
 }
 
+// Renderer is what a render.Renderer does, and a cache of it.
+type Renderer interface {
+	Render(ctx context.Context, q render.Request) (render.Result, error)
+}
+
 // Parts are what a Reconciler works with.
 type Parts struct {
 	Bus       *bus.Bus
@@ -44,8 +49,11 @@ type Parts struct {
 	Catalog   *catalog.Catalog
 	Heads     *Heads
 	Assembler *source.Assembler
-	Renderer  *render.Renderer
+	Renderer  Renderer
 	Reporter  *report.Reporter
+	// Request asks for a sync of an Application because of another's; the same cause
+	// asks once.
+	Request func(ctx context.Context, key app.Key, cause string) error
 }
 
 // Reconciler carries out sync requests.
@@ -56,7 +64,8 @@ type Reconciler struct {
 	catalog   *catalog.Catalog
 	heads     *Heads
 	assembler *source.Assembler
-	renderer  *render.Renderer
+	renderer  Renderer
+	request   func(ctx context.Context, key app.Key, cause string) error
 	report    *report.Reporter
 	finisher  *Finisher
 	now       func() time.Time
@@ -73,7 +82,7 @@ func New(p Parts, o Options) *Reconciler {
 	}
 	r := &Reconciler{
 		o: o, bus: p.Bus, kube: p.Cluster, catalog: p.Catalog, heads: p.Heads, assembler: p.Assembler,
-		renderer: p.Renderer, report: p.Reporter, now: o.Now, log: o.Log,
+		renderer: p.Renderer, report: p.Reporter, request: p.Request, now: o.Now, log: o.Log,
 	}
 	r.finisher = &Finisher{r: r, ctx: context.Background(), known: map[app.Key]known{}, cancels: map[app.Key]pending{}}
 	return r

@@ -76,7 +76,10 @@ func (b begun) lastAttempt(a *v1alpha1.Application, o outcome, now time.Time) *v
 		Number: b.number, Revision: o.revision, Reason: b.reason, Result: o.result, Message: o.message(),
 		StartedAt: metav1.NewMicroTime(b.startedAt), FetchedAt: moment(o.fetched), Trace: b.trace, Run: b.run,
 	}
-	last.Objects, last.Omitted = o.results(maxResults)
+	if last.Objects, last.Omitted = o.results(maxResults); o.finishing {
+		attempt := a.Status.LastAttempt // only its wait ended here
+		last.Objects, last.Omitted, last.Run = attempt.Objects, attempt.Omitted, attempt.Run
+	}
 	switch o.result {
 	case v1alpha1.ResultWaiting:
 		deadline := metav1.NewTime(o.deadline)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+
 	"google.golang.org/protobuf/types/known/timestamppb"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -87,6 +89,12 @@ const maxObjects = 500
 func (r *Reconciler) record(a *v1alpha1.Application, o outcome) {
 	r.log.Info("attempt ended", "application", a.Key().String(), "attempt", a.Status.LastAttempt.Number, "result", o.result,
 		"revision", short(o.revision), "trace", a.Status.LastAttempt.Trace)
+	for _, out := range o.outcomes[:min(len(o.outcomes), maxObjects)] {
+		for _, l := range out.Losers {
+			r.catalog.Record(a, corev1.EventTypeNormal, "FieldsTaken",
+				bounded(fmt.Sprintf("%s: took %s from %s, since Git declares them", out.Action.ID.Human(), strings.Join(l.Fields, ", "), l.Manager)))
+		}
+	}
 	switch o.result {
 	case v1alpha1.ResultFailed:
 		r.catalog.Record(a, corev1.EventTypeWarning, string(o.reason()), o.message())

@@ -72,11 +72,13 @@ func (t *attempt) dismantle(ctx context.Context, a *v1alpha1.Application, owned 
 			return owned, err
 		}
 	}
+	in.Behind = t.heirs(a)
 	p := plan.Teardown(in, policy)
 	p.Stages = stages
 	limited, cancel := context.WithTimeoutCause(ctx, timeout(a), errTimeout)
 	defer cancel()
 	result, err := apply.Run(limited, p, client, t.guard, t.applyOptions(fetched{client: client}, p))
+	t.wake(ctx, result)
 	return result.Inventory(owned), err
 }
 

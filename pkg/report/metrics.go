@@ -10,6 +10,7 @@ import (
 type Metrics struct {
 	attempts *prometheus.CounterVec
 	stages   *prometheus.HistogramVec
+	renders  *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics of attempts; nil registers nothing, and
@@ -26,8 +27,11 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 			Name: "plumb_attempt_stage_seconds", Help: "Time that one stage of an attempt took.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
 		}, []string{"stage"}),
+		renders: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "plumb_renders_total", Help: "Renders, by whether an earlier one of the same inputs served (hit) or not (miss).",
+		}, []string{"cache"}),
 	}
-	for _, c := range []prometheus.Collector{m.attempts, m.stages} {
+	for _, c := range []prometheus.Collector{m.attempts, m.stages, m.renders} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -43,4 +47,16 @@ func (m *Metrics) finished(f *eventsv1.SyncFinished) {
 	for _, s := range f.GetStages() {
 		m.stages.WithLabelValues(s.GetName()).Observe(s.GetDuration().AsDuration().Seconds())
 	}
+}
+
+// Rendered counts a render, and whether the cache served it.
+func (m *Metrics) Rendered(hit bool) {
+	if m == nil {
+		return
+	}
+	served := "miss"
+	if hit {
+		served = "hit"
+	}
+	m.renders.WithLabelValues(served).Inc()
 }

@@ -105,13 +105,22 @@ func (s *Assembler) one(ctx context.Context, a *v1alpha1.Application, f Followed
 	if err := s.verify(ctx, a, f, query.URL, commit.SHA); err != nil {
 		return made, err
 	}
+	made.Tree, err = s.tree(ctx, a, f, query, commit)
+	return made, within(f, fault.As(fault.FetchFailed, err))
+}
+
+// tree is that of a commit, with its submodules where they are wanted; elsewhere one
+// below the path that is rendered is refused, whoever would read it.
+func (s *Assembler) tree(ctx context.Context, a *v1alpha1.Application, f Followed, q git.Query, commit git.Commit) (tree.Tree, error) {
 	if f.Submodules {
 		allow := func(u git.URL) error { return s.Policy.allow(a, f.Field+".submodules", u.String()) }
-		made.Tree, err = s.Store.SubmoduleTree(ctx, query, commit, allow)
-	} else {
-		made.Tree, err = s.Store.Tree(ctx, query.URL, commit.SHA)
+		return s.Store.SubmoduleTree(ctx, q, commit, allow)
 	}
-	return made, within(f, fault.As(fault.FetchFailed, err))
+	t, err := s.Store.Tree(ctx, q.URL, commit.SHA)
+	if err != nil || f.Name != "" {
+		return t, err
+	}
+	return t, t.RefuseSubmodules(path.Clean(a.Spec.Source.Path))
 }
 
 // within says which of several sources an error is about.

@@ -70,8 +70,12 @@ func suspects(a *v1alpha1.Application, owned inventory.Inventory, look func(obje
 // misjudged says whether the health in the status is no longer what the watches
 // tell: an object that all thought healthy is degraded, or a failure is over.
 func misjudged(a *v1alpha1.Application, owned inventory.Inventory, look func(object.ID) (record, bool)) bool {
-	degraded, healthy := 0, 0
+	degraded, healthy, counted := 0, 0, 0
 	for _, e := range owned.Entries() {
+		if e.Hook != "" || e.Fields == "" {
+			continue // the worker does not wait for these, either
+		}
+		counted++
 		switch live, _ := look(e.ID); live.health {
 		case health.Degraded:
 			degraded++
@@ -86,5 +90,5 @@ func misjudged(a *v1alpha1.Application, owned inventory.Inventory, look func(obj
 	case settled(a) && said.Status == metav1.ConditionTrue:
 		return degraded > 0
 	}
-	return sick(a) && healthy == owned.Len()
+	return sick(a) && healthy == counted
 }

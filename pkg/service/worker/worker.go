@@ -20,6 +20,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/chart"
 	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/config"
+	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/oci"
 	"github.com/plumb-gitops/plumb/pkg/reconcile"
@@ -27,6 +28,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/report"
 	"github.com/plumb-gitops/plumb/pkg/service"
 	"github.com/plumb-gitops/plumb/pkg/source"
+	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
 
 // Parts are what a worker works with. New subscribes to Catalog; whoever made it runs
@@ -83,6 +85,9 @@ type composed struct {
 	answers    *answers
 }
 
+// maxRenders is how many bytes of renders are kept for commits that do not touch them.
+const maxRenders = 32 << 20
+
 func compose(c config.Config, p Parts, log *slog.Logger) composed {
 	sources := source.Policy{Git: c.Git, Catalog: p.Catalog}
 	heads := reconcile.NewHeads(p.Store, time.Now)
@@ -101,7 +106,13 @@ func compose(c config.Config, p Parts, log *slog.Logger) composed {
 		reporter: reporter, changes: changes,
 		reconciler: reconcile.New(reconcile.Parts{
 			Bus: p.Bus, Cluster: p.Cluster, Catalog: p.Catalog, Heads: heads,
-			Assembler: assembler, Renderer: p.Renderer, Reporter: reporter,
+			Assembler: assembler, Reporter: reporter,
+			Renderer: render.Cached(p.Renderer, render.CacheOptions{MaxBytes: maxRenders, Observe: p.Metrics.Rendered}),
+			Request: func(ctx context.Context, key app.Key, cause string) error {
+				return requests.publish(ctx, cause, &eventsv1.SyncRequested{
+					Cluster: c.Cluster, Namespace: key.Namespace, Name: key.Name, Reason: event.ReasonDependency,
+				})
+			},
 		}, reconcile.Options{Cluster: c.Cluster, Holder: holder(), Worker: c.Worker, Log: log}),
 		router: &router{
 			cluster: c.Cluster, catalog: p.Catalog, sources: sources, store: p.Store, heads: heads,
