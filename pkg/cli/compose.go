@@ -13,7 +13,6 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/git"
-	"github.com/plumb-gitops/plumb/pkg/render"
 	"github.com/plumb-gitops/plumb/pkg/report"
 	"github.com/plumb-gitops/plumb/pkg/service"
 	"github.com/plumb-gitops/plumb/pkg/service/alerter"
@@ -94,7 +93,7 @@ func (s shared) worker(env service.Env, built *service.Built) error {
 	if err != nil {
 		return err
 	}
-	renderer := render.New(render.Options{})
+	renderer := worker.NewRenderer(env.Config.Worker)
 	built.Close = append(built.Close, renderer.Close)
 	parts := worker.New(env.Config, worker.Parts{
 		Bus: s.bus, Cluster: s.cluster, Catalog: s.catalog, Store: s.store, Renderer: renderer, Metrics: metrics,

@@ -73,6 +73,13 @@ type Worker struct {
 	Concurrency           int
 	Impersonation         string // ImpersonationOptional or ImpersonationRequired
 	DefaultServiceAccount string // of each Application's own namespace
+	Render                Render
+}
+
+// Render bounds one render of kustomize, Helm or Jsonnet.
+type Render struct {
+	Timeout time.Duration // by the wall clock
+	CPU     time.Duration // of CPU time, in whole seconds
 }
 
 // Values of Worker.Impersonation.
@@ -123,11 +130,13 @@ type Dashboard struct {
 // Default is what an empty file means.
 func Default() Config {
 	return Config{
-		Cluster:      "local",
-		NATS:         NATS{DataDir: "./plumb-data", Replicas: 1},
-		Admin:        Admin{Listen: ":9090"},
-		Receiver:     Receiver{Listen: ":8080"},
-		Worker:       Worker{Concurrency: 32, Impersonation: ImpersonationOptional},
+		Cluster:  "local",
+		NATS:     NATS{DataDir: "./plumb-data", Replicas: 1},
+		Admin:    Admin{Listen: ":9090"},
+		Receiver: Receiver{Listen: ":8080"},
+		Worker: Worker{
+			Concurrency: 32, Impersonation: ImpersonationOptional, Render: Render{Timeout: 30 * time.Second, CPU: 20 * time.Second},
+		},
 		DriftScanner: DriftScanner{Interval: 5 * time.Minute},
 		Dashboard:    Dashboard{Listen: ":8081"},
 	}

@@ -45,7 +45,7 @@ receiver:
   listen: ":80"
   hooks:
   - {name: acme, provider: github, secretFile: DIR/secret, repos: ["https://github.com/acme/*"]}
-worker: {concurrency: 4, impersonation: required, defaultServiceAccount: deployer}
+worker: {concurrency: 4, impersonation: required, defaultServiceAccount: deployer, render: {timeout: 1m, cpu: 40s}}
 driftScanner: {interval: 90s}
 committer: {}
 alerter:
@@ -84,7 +84,10 @@ func TestParseReadsEveryKey(t *testing.T) {
 		Receiver: config.Receiver{Listen: ":80", Hooks: []config.Hook{
 			{Name: "acme", Provider: "github", SecretFile: secret, Repos: []string{"https://github.com/acme/*"}},
 		}},
-		Worker:       config.Worker{Concurrency: 4, Impersonation: "required", DefaultServiceAccount: "deployer"},
+		Worker: config.Worker{
+			Concurrency: 4, Impersonation: "required", DefaultServiceAccount: "deployer",
+			Render: config.Render{Timeout: time.Minute, CPU: 40 * time.Second},
+		},
 		DriftScanner: config.DriftScanner{Interval: 90 * time.Second},
 		Alerter: config.Alerter{
 			Channels: []config.Channel{{Name: "ops", Type: "slack", URLFile: secret}},
@@ -130,7 +133,7 @@ func TestBadInputIsNamedWithItsPlace(t *testing.T) {
 		},
 		"an unknown key of a section": {
 			"worker:\n  concurency: 3\n",
-			`plumb.yaml:2: worker.concurency: unknown key; known here: concurrency, defaultServiceAccount, impersonation`,
+			`plumb.yaml:2: worker.concurency: unknown key; known here: concurrency, defaultServiceAccount, impersonation, render`,
 		},
 		"a key of a section without keys": {
 			"committer: {author: x}\n",
@@ -226,7 +229,7 @@ func TestBadInputIsNamedWithItsPlace(t *testing.T) {
 		},
 		"a merge": {
 			"admin: &x {}\nworker: {<<: *x}\n",
-			`plumb.yaml:2: worker.<<: unknown key; known here: concurrency, defaultServiceAccount, impersonation`,
+			`plumb.yaml:2: worker.<<: unknown key; known here: concurrency, defaultServiceAccount, impersonation, render`,
 		},
 		"two documents": {
 			"cluster: a\n---\ncluster: b\n",

@@ -131,6 +131,10 @@ func (w *Worker) fields() field {
 		"concurrency":           number(&w.Concurrency, 1, 1024),
 		"impersonation":         text(&w.Impersonation, oneOf(ImpersonationOptional, ImpersonationRequired)),
 		"defaultServiceAccount": text(&w.DefaultServiceAccount, account),
+		"render": object(map[string]field{
+			"timeout": duration(&w.Render.Timeout, time.Second, 10*time.Minute),
+			"cpu":     duration(&w.Render.CPU, time.Second, 10*time.Minute),
+		}),
 	})
 }
 

@@ -8,8 +8,10 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/bus"
 	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/cluster"
+	"github.com/plumb-gitops/plumb/pkg/config"
 	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/render"
+	"github.com/plumb-gitops/plumb/pkg/render/child"
 	"github.com/plumb-gitops/plumb/pkg/report"
 	"github.com/plumb-gitops/plumb/pkg/service"
 )
@@ -43,7 +45,7 @@ func build(ctx context.Context, env service.Env) (built service.Built, err error
 	if err != nil {
 		return built, err
 	}
-	renderer := render.New(render.Options{})
+	renderer := NewRenderer(c.Worker)
 	built.Close = append(built.Close, renderer.Close)
 	applications := catalog.New(kube, catalog.Options{Log: env.Log})
 	built.Parts = append(New(c, Parts{Bus: b, Cluster: kube, Catalog: applications, Store: store, Renderer: renderer, Metrics: metrics}, env.Log),
@@ -53,4 +55,9 @@ func build(ctx context.Context, env service.Env) (built service.Built, err error
 		{Name: "catalog", Ready: applications.Listed},
 	}
 	return built, nil
+}
+
+// NewRenderer returns what renders for a worker, within the limits of its configuration.
+func NewRenderer(c config.Worker) *render.Renderer {
+	return render.New(render.Options{Children: child.Options{Timeout: c.Render.Timeout, CPU: c.Render.CPU}})
 }
