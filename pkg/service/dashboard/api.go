@@ -70,7 +70,7 @@ func (s *server) Sync(ctx context.Context, r *connect.Request[apiv1.SyncRequest]
 
 // clusterOf takes the cluster that is named, without a look at what is known:
 // a worker knows better.
-func (s *server) clusterOf(ctx context.Context, m *apiv1.SyncRequest) (string, error) {
+func (s *server) clusterOf(ctx context.Context, m named) (string, error) {
 	if m.GetNamespace() == "" || m.GetName() == "" {
 		return "", connect.NewError(connect.CodeInvalidArgument, errors.New("give namespace and name of an Application"))
 	}

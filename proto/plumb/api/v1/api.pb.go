@@ -235,6 +235,162 @@ func (x *SyncResponse) GetRequestId() string {
 	return ""
 }
 
+type DiffRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Cluster   string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Namespace string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name      string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// Instead of spec.source.ref and semver, as in AskDiff.
+	Ref string `protobuf:"bytes,4,opt,name=ref,proto3" json:"ref,omitempty"`
+	// Only the plan, without a comparison of objects.
+	PlanOnly      bool `protobuf:"varint,5,opt,name=plan_only,json=planOnly,proto3" json:"plan_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffRequest) Reset() {
+	*x = DiffRequest{}
+	mi := &file_plumb_api_v1_api_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffRequest) ProtoMessage() {}
+
+func (x *DiffRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_api_v1_api_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffRequest.ProtoReflect.Descriptor instead.
+func (*DiffRequest) Descriptor() ([]byte, []int) {
+	return file_plumb_api_v1_api_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *DiffRequest) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *DiffRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *DiffRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DiffRequest) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+func (x *DiffRequest) GetPlanOnly() bool {
+	if x != nil {
+		return x.PlanOnly
+	}
+	return false
+}
+
+type ConfirmRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Cluster string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// Application or ApplicationSet.
+	Kind      string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Namespace string `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name      string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	// As in AskConfirm.
+	Digest        string `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmRequest) Reset() {
+	*x = ConfirmRequest{}
+	mi := &file_plumb_api_v1_api_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmRequest) ProtoMessage() {}
+
+func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_api_v1_api_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmRequest) Descriptor() ([]byte, []int) {
+	return file_plumb_api_v1_api_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ConfirmRequest) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *ConfirmRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ConfirmRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ConfirmRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ConfirmRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
 type EventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty: all. With name set: facts about that Application only.
@@ -251,7 +407,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_plumb_api_v1_api_proto_msgTypes[4]
+	mi := &file_plumb_api_v1_api_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -263,7 +419,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_api_v1_api_proto_msgTypes[4]
+	mi := &file_plumb_api_v1_api_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -276,7 +432,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_api_v1_api_proto_rawDescGZIP(), []int{4}
+	return file_plumb_api_v1_api_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EventsRequest) GetCluster() string {
@@ -332,7 +488,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_plumb_api_v1_api_proto_msgTypes[5]
+	mi := &file_plumb_api_v1_api_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -344,7 +500,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_api_v1_api_proto_msgTypes[5]
+	mi := &file_plumb_api_v1_api_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -357,7 +513,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_plumb_api_v1_api_proto_rawDescGZIP(), []int{5}
+	return file_plumb_api_v1_api_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Event) GetId() string {
@@ -427,7 +583,7 @@ var File_plumb_api_v1_api_proto protoreflect.FileDescriptor
 
 const file_plumb_api_v1_api_proto_rawDesc = "" +
 	"\n" +
-	"\x16plumb/api/v1/api.proto\x12\fplumb.api.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bplumb/events/v1/state.proto\"a\n" +
+	"\x16plumb/api/v1/api.proto\x12\fplumb.api.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19plumb/events/v1/ask.proto\x1a\x1bplumb/events/v1/state.proto\"a\n" +
 	"\x13ApplicationsRequest\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -440,7 +596,19 @@ const file_plumb_api_v1_api_proto_rawDesc = "" +
 	"\x04name\x18\x03 \x01(\tR\x04name\"-\n" +
 	"\fSyncResponse\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x01 \x01(\tR\trequestId\"\xa5\x01\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\"\x88\x01\n" +
+	"\vDiffRequest\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x10\n" +
+	"\x03ref\x18\x04 \x01(\tR\x03ref\x12\x1b\n" +
+	"\tplan_only\x18\x05 \x01(\bR\bplanOnly\"\x88\x01\n" +
+	"\x0eConfirmRequest\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1c\n" +
+	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12\x16\n" +
+	"\x06digest\x18\x05 \x01(\tR\x06digest\"\xa5\x01\n" +
 	"\rEventsRequest\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -456,10 +624,12 @@ const file_plumb_api_v1_api_proto_rawDesc = "" +
 	"\x05trace\x18\x06 \x01(\tR\x05trace\x12\x14\n" +
 	"\x05cause\x18\a \x01(\tR\x05cause\x12+\n" +
 	"\x04data\x18\b \x01(\v2\x17.google.protobuf.StructR\x04data\x12\x1a\n" +
-	"\bsequence\x18\t \x01(\x04R\bsequence2\xe8\x01\n" +
+	"\bsequence\x18\t \x01(\x04R\bsequence2\xf7\x02\n" +
 	"\fPlumbService\x12W\n" +
 	"\fApplications\x12!.plumb.api.v1.ApplicationsRequest\x1a\".plumb.api.v1.ApplicationsResponse\"\x00\x12?\n" +
-	"\x04Sync\x12\x19.plumb.api.v1.SyncRequest\x1a\x1a.plumb.api.v1.SyncResponse\"\x00\x12>\n" +
+	"\x04Sync\x12\x19.plumb.api.v1.SyncRequest\x1a\x1a.plumb.api.v1.SyncResponse\"\x00\x12B\n" +
+	"\x04Diff\x12\x19.plumb.api.v1.DiffRequest\x1a\x1b.plumb.events.v1.AnswerDiff\"\x000\x01\x12I\n" +
+	"\aConfirm\x12\x1c.plumb.api.v1.ConfirmRequest\x1a\x1e.plumb.events.v1.AnswerConfirm\"\x00\x12>\n" +
 	"\x06Events\x12\x1b.plumb.api.v1.EventsRequest\x1a\x13.plumb.api.v1.Event\"\x000\x01B8Z6github.com/plumb-gitops/plumb/proto/plumb/api/v1;apiv1b\x06proto3"
 
 var (
@@ -474,34 +644,42 @@ func file_plumb_api_v1_api_proto_rawDescGZIP() []byte {
 	return file_plumb_api_v1_api_proto_rawDescData
 }
 
-var file_plumb_api_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_plumb_api_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_plumb_api_v1_api_proto_goTypes = []any{
 	(*ApplicationsRequest)(nil),   // 0: plumb.api.v1.ApplicationsRequest
 	(*ApplicationsResponse)(nil),  // 1: plumb.api.v1.ApplicationsResponse
 	(*SyncRequest)(nil),           // 2: plumb.api.v1.SyncRequest
 	(*SyncResponse)(nil),          // 3: plumb.api.v1.SyncResponse
-	(*EventsRequest)(nil),         // 4: plumb.api.v1.EventsRequest
-	(*Event)(nil),                 // 5: plumb.api.v1.Event
-	(*v1.ApplicationState)(nil),   // 6: plumb.events.v1.ApplicationState
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),       // 8: google.protobuf.Struct
+	(*DiffRequest)(nil),           // 4: plumb.api.v1.DiffRequest
+	(*ConfirmRequest)(nil),        // 5: plumb.api.v1.ConfirmRequest
+	(*EventsRequest)(nil),         // 6: plumb.api.v1.EventsRequest
+	(*Event)(nil),                 // 7: plumb.api.v1.Event
+	(*v1.ApplicationState)(nil),   // 8: plumb.events.v1.ApplicationState
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),       // 10: google.protobuf.Struct
+	(*v1.AnswerDiff)(nil),         // 11: plumb.events.v1.AnswerDiff
+	(*v1.AnswerConfirm)(nil),      // 12: plumb.events.v1.AnswerConfirm
 }
 var file_plumb_api_v1_api_proto_depIdxs = []int32{
-	6, // 0: plumb.api.v1.ApplicationsResponse.applications:type_name -> plumb.events.v1.ApplicationState
-	7, // 1: plumb.api.v1.EventsRequest.since:type_name -> google.protobuf.Timestamp
-	7, // 2: plumb.api.v1.Event.time:type_name -> google.protobuf.Timestamp
-	8, // 3: plumb.api.v1.Event.data:type_name -> google.protobuf.Struct
-	0, // 4: plumb.api.v1.PlumbService.Applications:input_type -> plumb.api.v1.ApplicationsRequest
-	2, // 5: plumb.api.v1.PlumbService.Sync:input_type -> plumb.api.v1.SyncRequest
-	4, // 6: plumb.api.v1.PlumbService.Events:input_type -> plumb.api.v1.EventsRequest
-	1, // 7: plumb.api.v1.PlumbService.Applications:output_type -> plumb.api.v1.ApplicationsResponse
-	3, // 8: plumb.api.v1.PlumbService.Sync:output_type -> plumb.api.v1.SyncResponse
-	5, // 9: plumb.api.v1.PlumbService.Events:output_type -> plumb.api.v1.Event
-	7, // [7:10] is the sub-list for method output_type
-	4, // [4:7] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	8,  // 0: plumb.api.v1.ApplicationsResponse.applications:type_name -> plumb.events.v1.ApplicationState
+	9,  // 1: plumb.api.v1.EventsRequest.since:type_name -> google.protobuf.Timestamp
+	9,  // 2: plumb.api.v1.Event.time:type_name -> google.protobuf.Timestamp
+	10, // 3: plumb.api.v1.Event.data:type_name -> google.protobuf.Struct
+	0,  // 4: plumb.api.v1.PlumbService.Applications:input_type -> plumb.api.v1.ApplicationsRequest
+	2,  // 5: plumb.api.v1.PlumbService.Sync:input_type -> plumb.api.v1.SyncRequest
+	4,  // 6: plumb.api.v1.PlumbService.Diff:input_type -> plumb.api.v1.DiffRequest
+	5,  // 7: plumb.api.v1.PlumbService.Confirm:input_type -> plumb.api.v1.ConfirmRequest
+	6,  // 8: plumb.api.v1.PlumbService.Events:input_type -> plumb.api.v1.EventsRequest
+	1,  // 9: plumb.api.v1.PlumbService.Applications:output_type -> plumb.api.v1.ApplicationsResponse
+	3,  // 10: plumb.api.v1.PlumbService.Sync:output_type -> plumb.api.v1.SyncResponse
+	11, // 11: plumb.api.v1.PlumbService.Diff:output_type -> plumb.events.v1.AnswerDiff
+	12, // 12: plumb.api.v1.PlumbService.Confirm:output_type -> plumb.events.v1.AnswerConfirm
+	7,  // 13: plumb.api.v1.PlumbService.Events:output_type -> plumb.api.v1.Event
+	9,  // [9:14] is the sub-list for method output_type
+	4,  // [4:9] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_plumb_api_v1_api_proto_init() }
@@ -515,7 +693,7 @@ func file_plumb_api_v1_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plumb_api_v1_api_proto_rawDesc), len(file_plumb_api_v1_api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -10,6 +10,7 @@ import (
 	context "context"
 	errors "errors"
 	v1 "github.com/plumb-gitops/plumb/proto/plumb/api/v1"
+	v11 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 	http "net/http"
 	strings "strings"
 )
@@ -39,6 +40,10 @@ const (
 	PlumbServiceApplicationsProcedure = "/plumb.api.v1.PlumbService/Applications"
 	// PlumbServiceSyncProcedure is the fully-qualified name of the PlumbService's Sync RPC.
 	PlumbServiceSyncProcedure = "/plumb.api.v1.PlumbService/Sync"
+	// PlumbServiceDiffProcedure is the fully-qualified name of the PlumbService's Diff RPC.
+	PlumbServiceDiffProcedure = "/plumb.api.v1.PlumbService/Diff"
+	// PlumbServiceConfirmProcedure is the fully-qualified name of the PlumbService's Confirm RPC.
+	PlumbServiceConfirmProcedure = "/plumb.api.v1.PlumbService/Confirm"
 	// PlumbServiceEventsProcedure is the fully-qualified name of the PlumbService's Events RPC.
 	PlumbServiceEventsProcedure = "/plumb.api.v1.PlumbService/Events"
 )
@@ -49,6 +54,11 @@ type PlumbServiceClient interface {
 	Applications(context.Context, *connect.Request[v1.ApplicationsRequest]) (*connect.Response[v1.ApplicationsResponse], error)
 	// Sync asks the cluster's worker for an attempt.
 	Sync(context.Context, *connect.Request[v1.SyncRequest]) (*connect.Response[v1.SyncResponse], error)
+	// Diff asks the cluster's worker what the next sync would do. It streams stages as
+	// they begin, then the summary, then the objects.
+	Diff(context.Context, *connect.Request[v1.DiffRequest]) (*connect.ServerStreamForClient[v11.AnswerDiff], error)
+	// Confirm confirms the deletions that a plan waits for.
+	Confirm(context.Context, *connect.Request[v1.ConfirmRequest]) (*connect.Response[v11.AnswerConfirm], error)
 	// Events streams facts as they happen, after the replayed ones.
 	Events(context.Context, *connect.Request[v1.EventsRequest]) (*connect.ServerStreamForClient[v1.Event], error)
 }
@@ -76,6 +86,18 @@ func NewPlumbServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(plumbServiceMethods.ByName("Sync")),
 			connect.WithClientOptions(opts...),
 		),
+		diff: connect.NewClient[v1.DiffRequest, v11.AnswerDiff](
+			httpClient,
+			baseURL+PlumbServiceDiffProcedure,
+			connect.WithSchema(plumbServiceMethods.ByName("Diff")),
+			connect.WithClientOptions(opts...),
+		),
+		confirm: connect.NewClient[v1.ConfirmRequest, v11.AnswerConfirm](
+			httpClient,
+			baseURL+PlumbServiceConfirmProcedure,
+			connect.WithSchema(plumbServiceMethods.ByName("Confirm")),
+			connect.WithClientOptions(opts...),
+		),
 		events: connect.NewClient[v1.EventsRequest, v1.Event](
 			httpClient,
 			baseURL+PlumbServiceEventsProcedure,
@@ -89,6 +111,8 @@ func NewPlumbServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 type plumbServiceClient struct {
 	applications *connect.Client[v1.ApplicationsRequest, v1.ApplicationsResponse]
 	sync         *connect.Client[v1.SyncRequest, v1.SyncResponse]
+	diff         *connect.Client[v1.DiffRequest, v11.AnswerDiff]
+	confirm      *connect.Client[v1.ConfirmRequest, v11.AnswerConfirm]
 	events       *connect.Client[v1.EventsRequest, v1.Event]
 }
 
@@ -102,6 +126,16 @@ func (c *plumbServiceClient) Sync(ctx context.Context, req *connect.Request[v1.S
 	return c.sync.CallUnary(ctx, req)
 }
 
+// Diff calls plumb.api.v1.PlumbService.Diff.
+func (c *plumbServiceClient) Diff(ctx context.Context, req *connect.Request[v1.DiffRequest]) (*connect.ServerStreamForClient[v11.AnswerDiff], error) {
+	return c.diff.CallServerStream(ctx, req)
+}
+
+// Confirm calls plumb.api.v1.PlumbService.Confirm.
+func (c *plumbServiceClient) Confirm(ctx context.Context, req *connect.Request[v1.ConfirmRequest]) (*connect.Response[v11.AnswerConfirm], error) {
+	return c.confirm.CallUnary(ctx, req)
+}
+
 // Events calls plumb.api.v1.PlumbService.Events.
 func (c *plumbServiceClient) Events(ctx context.Context, req *connect.Request[v1.EventsRequest]) (*connect.ServerStreamForClient[v1.Event], error) {
 	return c.events.CallServerStream(ctx, req)
@@ -113,6 +147,11 @@ type PlumbServiceHandler interface {
 	Applications(context.Context, *connect.Request[v1.ApplicationsRequest]) (*connect.Response[v1.ApplicationsResponse], error)
 	// Sync asks the cluster's worker for an attempt.
 	Sync(context.Context, *connect.Request[v1.SyncRequest]) (*connect.Response[v1.SyncResponse], error)
+	// Diff asks the cluster's worker what the next sync would do. It streams stages as
+	// they begin, then the summary, then the objects.
+	Diff(context.Context, *connect.Request[v1.DiffRequest], *connect.ServerStream[v11.AnswerDiff]) error
+	// Confirm confirms the deletions that a plan waits for.
+	Confirm(context.Context, *connect.Request[v1.ConfirmRequest]) (*connect.Response[v11.AnswerConfirm], error)
 	// Events streams facts as they happen, after the replayed ones.
 	Events(context.Context, *connect.Request[v1.EventsRequest], *connect.ServerStream[v1.Event]) error
 }
@@ -136,6 +175,18 @@ func NewPlumbServiceHandler(svc PlumbServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(plumbServiceMethods.ByName("Sync")),
 		connect.WithHandlerOptions(opts...),
 	)
+	plumbServiceDiffHandler := connect.NewServerStreamHandler(
+		PlumbServiceDiffProcedure,
+		svc.Diff,
+		connect.WithSchema(plumbServiceMethods.ByName("Diff")),
+		connect.WithHandlerOptions(opts...),
+	)
+	plumbServiceConfirmHandler := connect.NewUnaryHandler(
+		PlumbServiceConfirmProcedure,
+		svc.Confirm,
+		connect.WithSchema(plumbServiceMethods.ByName("Confirm")),
+		connect.WithHandlerOptions(opts...),
+	)
 	plumbServiceEventsHandler := connect.NewServerStreamHandler(
 		PlumbServiceEventsProcedure,
 		svc.Events,
@@ -148,6 +199,10 @@ func NewPlumbServiceHandler(svc PlumbServiceHandler, opts ...connect.HandlerOpti
 			plumbServiceApplicationsHandler.ServeHTTP(w, r)
 		case PlumbServiceSyncProcedure:
 			plumbServiceSyncHandler.ServeHTTP(w, r)
+		case PlumbServiceDiffProcedure:
+			plumbServiceDiffHandler.ServeHTTP(w, r)
+		case PlumbServiceConfirmProcedure:
+			plumbServiceConfirmHandler.ServeHTTP(w, r)
 		case PlumbServiceEventsProcedure:
 			plumbServiceEventsHandler.ServeHTTP(w, r)
 		default:
@@ -165,6 +220,14 @@ func (UnimplementedPlumbServiceHandler) Applications(context.Context, *connect.R
 
 func (UnimplementedPlumbServiceHandler) Sync(context.Context, *connect.Request[v1.SyncRequest]) (*connect.Response[v1.SyncResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("plumb.api.v1.PlumbService.Sync is not implemented"))
+}
+
+func (UnimplementedPlumbServiceHandler) Diff(context.Context, *connect.Request[v1.DiffRequest], *connect.ServerStream[v11.AnswerDiff]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("plumb.api.v1.PlumbService.Diff is not implemented"))
+}
+
+func (UnimplementedPlumbServiceHandler) Confirm(context.Context, *connect.Request[v1.ConfirmRequest]) (*connect.Response[v11.AnswerConfirm], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("plumb.api.v1.PlumbService.Confirm is not implemented"))
 }
 
 func (UnimplementedPlumbServiceHandler) Events(context.Context, *connect.Request[v1.EventsRequest], *connect.ServerStream[v1.Event]) error {
