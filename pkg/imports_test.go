@@ -29,7 +29,7 @@ const module = "github.com/plumb-gitops/plumb/"
 var floors = [][]string{
 	{"fault", "app", "failpoint"},
 	{"object", "event", "app/v1alpha1", "telemetry", "tree", "fields", "egress"},
-	{"config", "bus", "webhook", "git", "health", "inventory", "generate", "render", "cluster", "ignore", "oci"},
+	{"config", "bus", "webhook", "git", "health", "inventory", "generate", "render", "cluster", "ignore", "oci", "policy", "dependency", "checks"},
 	{"service", "catalog", "route", "plan", "chart"},
 	{"apply", "source"},
 	{"report", "sets"},

@@ -44,6 +44,8 @@ const (
 	HealthTimeout      Reason = "HealthTimeout"
 	DependencyNotReady Reason = "DependencyNotReady"
 	WindowClosed       Reason = "WindowClosed"
+	ChecksPending      Reason = "ChecksPending"
+	ChecksFailed       Reason = "ChecksFailed"
 	Suspended          Reason = "Suspended"
 	OwnershipConflict  Reason = "OwnershipConflict"
 	AccountMissing     Reason = "AccountMissing"

@@ -51,6 +51,9 @@ const (
 
 	// SyncAnnotation holds the id of a person's request for a sync.
 	SyncAnnotation = "plumb.dev/sync"
+	// OverrideWindowsAnnotation holds the id of the request that SyncAnnotation
+	// carries, when that may write although a window is closed.
+	OverrideWindowsAnnotation = "plumb.dev/override-windows"
 	// ConfirmPruneAnnotation holds the digest of the plan whose prune a person confirmed.
 	ConfirmPruneAnnotation = "plumb.dev/confirm-prune"
 )

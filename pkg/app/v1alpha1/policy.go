@@ -166,10 +166,12 @@ type Window struct {
 	// +kubebuilder:validation:Enum=allow;deny
 	Kind string `json:"kind"`
 
-	// Schedule is a cron expression of five fields.
+	// Schedule is a cron expression of five fields: minute, hour, day of the month,
+	// month and day of the week.
 	//
 	// +kubebuilder:validation:MinLength=9
 	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.matches('^ *[0-9*,/-]+ +[0-9*,/-]+ +[0-9*?,/-]+ +[0-9A-Za-z*,/-]+ +[0-9A-Za-z*?,/-]+ *$')",message="must be a cron expression of five fields, as 0 22 * * 1-5"
 	Schedule string `json:"schedule"`
 
 	// +kubebuilder:validation:Schemaless
@@ -181,5 +183,6 @@ type Window struct {
 	// TimeZone is an IANA name; empty: UTC.
 	//
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*)?$') && self != 'Local'",message="must be the IANA name of a time zone, as Europe/Berlin"
 	TimeZone string `json:"timeZone,omitempty"`
 }

@@ -30,7 +30,7 @@ type ApplicationStatus struct {
 // Waiting is a revision that is held back.
 type Waiting struct {
 	Revision string `json:"revision,omitempty"`
-	// Reason is WindowClosed, DependencyNotReady, ChecksPending or Suspended.
+	// Reason is WindowClosed, DependencyNotReady, ChecksPending, ChecksFailed or Suspended.
 	Reason  string      `json:"reason"`
 	Message string      `json:"message,omitempty"`
 	Since   metav1.Time `json:"since"`
@@ -85,6 +85,8 @@ type LastAttempt struct {
 	Trace     string            `json:"trace,omitempty"` // 32 hex digits
 	// Deadline ends the wait for health.
 	Deadline *metav1.Time `json:"deadline,omitempty"`
+	// RetryAt is when a failed attempt is repeated; empty: it is not.
+	RetryAt *metav1.Time `json:"retryAt,omitempty"`
 	// Failures counts failed attempts in a row at this revision and generation.
 	Failures int32 `json:"failures,omitempty"`
 	// Inputs is what a failed attempt read: another attempt is worth it only
