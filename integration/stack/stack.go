@@ -230,6 +230,14 @@ func (l *logFile) Write(p []byte) (int, error) {
 // Logs is the last part of what all parts logged.
 func (s *Stack) Logs() string { return s.logs.tail() }
 
+// WholeLog is all that the parts logged so far.
+func (s *Stack) WholeLog(t testing.TB) []byte {
+	t.Helper()
+	text, err := os.ReadFile(s.logs.file.Name())
+	must(t, err)
+	return text
+}
+
 // tail is the last part of the log.
 func (l *logFile) tail() string {
 	const most = 16 << 10

@@ -95,6 +95,8 @@ type Process struct {
 type Options struct {
 	Failpoint failpoint.Point
 	Action    string // kill, hold or error; with ":<count>" the count-th time
+	Settings  string // further sections of the configuration, as YAML
+	Env       []string
 }
 
 // Start starts a worker process that has failpoints.
@@ -102,8 +104,9 @@ func (s *Stack) Start(t testing.TB, o Options) *Process {
 	t.Helper()
 	dir := t.TempDir()
 	p := &Process{reached: filepath.Join(dir, "reached"), release: filepath.Join(dir, "release"), ended: make(chan struct{})}
-	p.cmd = exec.Command(workerBinary(t), "--config", s.configFile(t, dir), "--log-level", "debug")
+	p.cmd = exec.Command(workerBinary(t), "--config", s.configFile(t, dir, o.Settings), "--log-level", "debug")
 	p.cmd.Env = append(os.Environ(), "PLUMB_FAILPOINT_REACHED="+p.reached, "PLUMB_FAILPOINT_RELEASE="+p.release)
+	p.cmd.Env = append(p.cmd.Env, o.Env...)
 	if o.Failpoint != "" {
 		p.cmd.Env = append(p.cmd.Env, fmt.Sprintf("PLUMB_FAILPOINT=%s=%s", o.Failpoint, o.Action))
 	}
@@ -121,6 +124,15 @@ func (s *Stack) Start(t testing.TB, o Options) *Process {
 // Kill ends the process at once and returns when it is gone.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()
+	<-p.ended
+}
+
+// PID is the process id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Stop ends the process as an operator does, and returns when it is gone.
+func (p *Process) Stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	<-p.ended
 }
 
@@ -160,7 +172,7 @@ func (s *Stack) AwaitEnd(t testing.TB, p *Process) {
 	}
 }
 
-func (s *Stack) configFile(t testing.TB, dir string) string {
+func (s *Stack) configFile(t testing.TB, dir, settings string) string {
 	t.Helper()
 	file := filepath.Join(dir, "plumb.yaml")
 	text := fmt.Sprintf(`cluster: %s
@@ -168,7 +180,7 @@ kubernetes: {kubeconfig: %s}
 nats: {url: %q, dataDir: %s}
 admin: {listen: "127.0.0.1:0"}
 git: {insecureHosts: [127.0.0.1]}
-`, s.Cluster, s.Kube.Kubeconfig(), s.NATS.URL(), filepath.Join(dir, "data"))
+%s`, s.Cluster, s.Kube.Kubeconfig(), s.NATS.URL(), filepath.Join(dir, "data"), settings)
 	must(t, os.WriteFile(file, []byte(text), 0o600))
 	return file
 }
