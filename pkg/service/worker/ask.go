@@ -3,13 +3,16 @@ package worker
 import (
 	"context"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/bus"
 	"github.com/plumb-gitops/plumb/pkg/catalog"
+	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/event"
+	"github.com/plumb-gitops/plumb/pkg/reconcile"
 	"github.com/plumb-gitops/plumb/pkg/telemetry"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
@@ -26,16 +29,28 @@ type answers struct {
 	cluster  string
 	bus      *bus.Bus
 	catalog  *catalog.Catalog
+	own      *cluster.Client // as Plumb's own account
 	requests *requests
+	preview  func(context.Context, *v1alpha1.Application, reconcile.PreviewOptions) (reconcile.Preview, error)
 	newID    func() string
 }
 
 // Run answers until ctx ends.
 func (q *answers) Run(ctx context.Context) error {
-	return q.bus.Answer(ctx, q.cluster, "sync", &eventsv1.AskSync{},
-		func(ctx context.Context, req proto.Message, reply func(proto.Message) error) error {
-			return reply(q.sync(ctx, req.(*eventsv1.AskSync)))
-		})
+	group, ctx := errgroup.WithContext(ctx)
+	answer := func(question string, req proto.Message, handle func(context.Context, proto.Message, func(proto.Message) error) error) {
+		group.Go(func() error { return q.bus.Answer(ctx, q.cluster, question, req, handle) })
+	}
+	answer("sync", &eventsv1.AskSync{}, func(ctx context.Context, req proto.Message, reply func(proto.Message) error) error {
+		return reply(q.sync(ctx, req.(*eventsv1.AskSync)))
+	})
+	answer("diff", &eventsv1.AskDiff{}, func(ctx context.Context, req proto.Message, reply func(proto.Message) error) error {
+		return q.diff(ctx, req.(*eventsv1.AskDiff), reply)
+	})
+	answer("confirm", &eventsv1.AskConfirm{}, func(ctx context.Context, req proto.Message, reply func(proto.Message) error) error {
+		return reply(q.confirm(ctx, req.(*eventsv1.AskConfirm)))
+	})
+	return group.Wait()
 }
 
 // sync takes what a person asks for: first as an annotation, which nothing can

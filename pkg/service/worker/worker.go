@@ -102,18 +102,18 @@ func compose(c config.Config, p Parts, log *slog.Logger) composed {
 		catalog: p.Catalog, sources: sources, store: p.Store, heads: heads, requests: requests, log: log,
 		pending: map[app.Key]bool{}, wake: make(chan struct{}, 1),
 	}
+	reconciler := reconcile.New(reconcile.Parts{
+		Bus: p.Bus, Cluster: p.Cluster, Catalog: p.Catalog, Heads: heads,
+		Assembler: assembler, Reporter: reporter,
+		Renderer: render.Cached(p.Renderer, render.CacheOptions{MaxBytes: maxRenders, Observe: p.Metrics.Rendered}),
+		Request: func(ctx context.Context, key app.Key, cause string) error {
+			return requests.publish(ctx, cause, &eventsv1.SyncRequested{
+				Cluster: c.Cluster, Namespace: key.Namespace, Name: key.Name, Reason: event.ReasonDependency,
+			})
+		},
+	}, reconcile.Options{Cluster: c.Cluster, Holder: holder(), Worker: c.Worker, Log: log})
 	return composed{
-		reporter: reporter, changes: changes,
-		reconciler: reconcile.New(reconcile.Parts{
-			Bus: p.Bus, Cluster: p.Cluster, Catalog: p.Catalog, Heads: heads,
-			Assembler: assembler, Reporter: reporter,
-			Renderer: render.Cached(p.Renderer, render.CacheOptions{MaxBytes: maxRenders, Observe: p.Metrics.Rendered}),
-			Request: func(ctx context.Context, key app.Key, cause string) error {
-				return requests.publish(ctx, cause, &eventsv1.SyncRequested{
-					Cluster: c.Cluster, Namespace: key.Namespace, Name: key.Name, Reason: event.ReasonDependency,
-				})
-			},
-		}, reconcile.Options{Cluster: c.Cluster, Holder: holder(), Worker: c.Worker, Log: log}),
+		reporter: reporter, changes: changes, reconciler: reconciler,
 		router: &router{
 			cluster: c.Cluster, catalog: p.Catalog, sources: sources, store: p.Store, heads: heads,
 			assemble: assembler.Assemble, requests: requests,
@@ -122,7 +122,10 @@ func compose(c config.Config, p Parts, log *slog.Logger) composed {
 			cluster: c.Cluster, bus: p.Bus, catalog: p.Catalog, changes: changes, requests: requests,
 			reporter: reporter, now: time.Now, log: log,
 		},
-		answers: &answers{cluster: c.Cluster, bus: p.Bus, catalog: p.Catalog, requests: requests, newID: uuid.NewString},
+		answers: &answers{
+			cluster: c.Cluster, bus: p.Bus, catalog: p.Catalog, own: p.Cluster.As(cluster.Identity{}), requests: requests,
+			preview: reconciler.Preview, newID: uuid.NewString,
+		},
 	}
 }
 
