@@ -46,9 +46,10 @@ type Stack struct {
 	Cluster string // name on the bus, and of no other test
 	Objects dynamic.Interface
 
-	hook string // URL of the receiver's hook
-	log  *slog.Logger
-	logs *logFile
+	hook   string // URL of the receiver's hook
+	log    *slog.Logger
+	logs   *logFile
+	timing bus.Timing
 }
 
 // New starts everything but workers.
@@ -68,10 +69,13 @@ func Guarded(t testing.TB) *Stack {
 	return start(t, kubetest.Start(t), gitserver.Options{Username: GitUser, Password: GitPassword})
 }
 
-func start(t testing.TB, kube *kubetest.Kube, git gitserver.Options) *Stack {
+func start(t testing.TB, kube *kubetest.Kube, git gitserver.Options, tune ...func(*Stack)) *Stack {
 	t.Helper()
 	s := &Stack{Kube: kube, Cluster: "test-" + filepath.Base(t.TempDir()), logs: newLogFile(t)}
 	s.log = slog.New(slog.NewTextHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	for _, f := range tune {
+		f(s)
+	}
 	s.startNATS(t)
 	s.startGit(t, git)
 	s.startReceiver(t)
@@ -88,7 +92,7 @@ func (s *Stack) startNATS(t testing.TB) {
 	must(t, err)
 	t.Cleanup(server.Stop)
 	s.NATS = server
-	s.Bus, err = bus.Open(t.Context(), bus.Options{URL: server.URL(), Cluster: s.Cluster, Log: s.log})
+	s.Bus, err = bus.Open(t.Context(), bus.Options{URL: server.URL(), Cluster: s.Cluster, Timing: s.timing, Log: s.log})
 	must(t, err)
 	t.Cleanup(s.Bus.Close)
 }

@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -29,7 +28,7 @@ func (s *Stack) Work(t testing.TB) (stop func()) {
 	t.Helper()
 	c := s.Config(t)
 	log := s.log.With("worker", filepath.Base(c.NATS.DataDir))
-	b, err := bus.Open(t.Context(), bus.Options{URL: s.NATS.URL(), Cluster: s.Cluster, Service: "worker", Log: log})
+	b, err := bus.Open(t.Context(), bus.Options{URL: s.NATS.URL(), Cluster: s.Cluster, Service: "worker", Timing: s.timing, Log: log})
 	must(t, err)
 	kube, err := cluster.Open(cluster.Options{Kubeconfig: c.Kubernetes.Kubeconfig, UserAgent: "plumb-worker", Log: log})
 	must(t, err)
@@ -61,7 +60,7 @@ func (s *Stack) Scan(t testing.TB, interval time.Duration) {
 	t.Helper()
 	c := s.Config(t)
 	c.DriftScanner.Interval = interval
-	b, err := bus.Open(t.Context(), bus.Options{URL: s.NATS.URL(), Cluster: s.Cluster, Service: "drift-scanner", Log: s.log})
+	b, err := bus.Open(t.Context(), bus.Options{URL: s.NATS.URL(), Cluster: s.Cluster, Service: "drift-scanner", Timing: s.timing, Log: s.log})
 	must(t, err)
 	kube, err := cluster.Open(cluster.Options{Kubeconfig: c.Kubernetes.Kubeconfig, UserAgent: "plumb-drift-scanner", Log: s.log})
 	must(t, err)
@@ -104,9 +103,10 @@ func (s *Stack) Start(t testing.TB, o Options) *Process {
 	t.Helper()
 	dir := t.TempDir()
 	p := &Process{reached: filepath.Join(dir, "reached"), release: filepath.Join(dir, "release"), ended: make(chan struct{})}
-	p.cmd = exec.Command(workerBinary(t), "--config", s.configFile(t, dir, o.Settings), "--log-level", "debug")
+	program, env := s.worker(t)
+	p.cmd = exec.Command(program, "--config", s.configFile(t, dir, o.Settings), "--log-level", "debug")
 	p.cmd.Env = append(os.Environ(), "PLUMB_FAILPOINT_REACHED="+p.reached, "PLUMB_FAILPOINT_RELEASE="+p.release)
-	p.cmd.Env = append(p.cmd.Env, o.Env...)
+	p.cmd.Env = append(append(p.cmd.Env, env...), o.Env...)
 	if o.Failpoint != "" {
 		p.cmd.Env = append(p.cmd.Env, fmt.Sprintf("PLUMB_FAILPOINT=%s=%s", o.Failpoint, o.Action))
 	}
@@ -186,28 +186,28 @@ git: {insecureHosts: [127.0.0.1]}
 }
 
 var built struct {
-	once sync.Once
-	file string
-	err  error
+	mu    sync.Mutex
+	files map[string]string
 }
 
-// workerBinary builds the worker with failpoints, once for a test binary.
-func workerBinary(t testing.TB) string {
+// workerBinary builds a program with failpoints, once for a test binary.
+func workerBinary(t testing.TB, program string) string {
 	t.Helper()
-	built.once.Do(func() {
-		dir, err := os.MkdirTemp("", "plumb-worker-*")
-		if err != nil {
-			built.err = err
-			return
-		}
-		built.file = filepath.Join(dir, "worker")
-		var out bytes.Buffer
-		cmd := exec.Command("go", "build", "-tags", "failpoints", "-o", built.file, "github.com/plumb-gitops/plumb/services/worker")
-		cmd.Stdout, cmd.Stderr = &out, &out
-		if err := cmd.Run(); err != nil {
-			built.err = fmt.Errorf("build the worker: %w\n%s", err, out.String())
-		}
-	})
-	must(t, built.err)
-	return built.file
+	built.mu.Lock()
+	defer built.mu.Unlock()
+	if file, done := built.files[program]; done {
+		return file
+	}
+	dir, err := os.MkdirTemp("", "plumb-worker-*")
+	must(t, err)
+	file := filepath.Join(dir, "worker")
+	out, err := exec.Command("go", "build", "-tags", "failpoints", "-o", file, "github.com/plumb-gitops/plumb/"+program).CombinedOutput()
+	if err != nil {
+		t.Fatalf("build %s: %v\n%s", program, err, out)
+	}
+	if built.files == nil {
+		built.files = map[string]string{}
+	}
+	built.files[program] = file
+	return file
 }
