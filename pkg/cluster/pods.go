@@ -37,6 +37,12 @@ var (
 	}
 )
 
+// HasPods says whether Pods tells of the Pods of a kind.
+func HasPods(kind schema.GroupKind) bool {
+	_, numbered := overReplicaSets[kind]
+	return numbered || kind == podKind.GroupKind() || slices.Contains(overPods, kind)
+}
+
 // Pods reads the Pods that a live object controls, at most fifty: itself when it is
 // one, for a Deployment those of its newest ReplicaSet. None for kinds without Pods.
 func (c *Client) Pods(ctx context.Context, owner *unstructured.Unstructured) ([]unstructured.Unstructured, error) {
@@ -54,7 +60,7 @@ func (c *Client) Pods(ctx context.Context, owner *unstructured.Unstructured) ([]
 		})
 		return c.controlled(ctx, podKind, &newest)
 	}
-	if !slices.Contains(overPods, kind) {
+	if !HasPods(kind) {
 		return nil, nil
 	}
 	return c.controlled(ctx, podKind, owner)

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -48,7 +49,7 @@ func (t *attempt) until(ctx context.Context, s fetched, p plan.Plan, ids []objec
 	}
 	j := newJudged(p.Health)
 	err := follow(ctx, s.client, t.key, open, j.see)
-	return verdictOf(ctx, err, j.summary())
+	return verdictOf(ctx, err, func() health.Summary { return t.r.explain(context.WithoutCancel(ctx), s.client, j.all(), versions) })
 }
 
 func versionsOf(p plan.Plan) map[object.ID]string {
@@ -70,12 +71,14 @@ func deleted(_ object.ID, live *unstructured.Unstructured) bool {
 }
 
 // verdictOf is what the end of a wait for health within an attempt means.
-func verdictOf(ctx context.Context, err error, s health.Summary) error {
-	switch {
-	case errors.Is(context.Cause(ctx), errTimeout):
-		return unhealthy(fault.HealthTimeout, s)
-	case err != nil:
+func verdictOf(ctx context.Context, err error, sum func() health.Summary) error {
+	late := errors.Is(context.Cause(ctx), errTimeout)
+	if err != nil && !late {
 		return err
+	}
+	switch s := sum(); {
+	case late:
+		return unhealthy(fault.HealthTimeout, s)
 	case s.Status == health.Degraded:
 		return unhealthy(fault.HealthFailed, s)
 	}
@@ -104,10 +107,10 @@ func (j *judged) see(id object.ID, live *unstructured.Unstructured) bool {
 	return report.Status == health.Healthy || report.Status == health.Degraded
 }
 
-func (j *judged) summary() health.Summary {
+func (j *judged) all() map[object.ID]health.Report {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return health.Worst(j.reports)
+	return maps.Clone(j.reports)
 }
 
 // follow watches objects of an Application, by their API versions, until settled

@@ -87,14 +87,14 @@ func (t *attempt) reports(a *v1alpha1.Application, o outcome) map[object.ID]heal
 	if healthOf(a) == "Healthy" {
 		unseen = health.Report{Status: health.Healthy}
 	}
-	reports := map[object.ID]health.Report{}
+	judge, reports := t.r.judgeOf(a), map[object.ID]health.Report{}
 	for _, e := range o.owned.Entries() {
 		if e.Hook != "" {
 			continue // its end counts, and was waited for
 		}
 		reports[e.ID] = unseen
 		if live, ok := seen[e.ID]; ok {
-			reports[e.ID] = health.Of(live)
+			reports[e.ID] = judge(live)
 		}
 	}
 	for _, out := range o.outcomes {

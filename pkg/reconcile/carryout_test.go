@@ -29,7 +29,7 @@ func TestReportsAwaitNothingThatIsToGo(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := (&attempt{}).reports(&v1alpha1.Application{}, outcome{owned: owned, outcomes: []apply.Outcome{c.outcome}})
+			got := (&attempt{r: &Reconciler{}}).reports(&v1alpha1.Application{}, outcome{owned: owned, outcomes: []apply.Outcome{c.outcome}})
 			if got[id].Status != c.want {
 				t.Errorf("health %s (%s), want %s", got[id].Status, got[id].Message, c.want)
 			}

@@ -35,6 +35,9 @@ func (t *attempt) plan(ctx context.Context, a *v1alpha1.Application, run int64, 
 			return fault.Refuse(fault.ApplyFailed, catalog.PlaceOf(a, ""), "%w", err)
 		}
 		in.Fields = in.Ignore.Fields
+		if _, err := t.r.rules(a); err != nil {
+			return err
+		}
 		if p, err = t.decide(ctx, a, run, s, in); err != nil {
 			return err
 		}
@@ -91,7 +94,7 @@ func (t *attempt) input(a *v1alpha1.Application, desired object.Set, owned inven
 			_, exists := t.r.catalog.Get(key)
 			return exists
 		},
-		Fields: ignore.Rules{}.Fields,
+		Fields: ignore.Rules{}.Fields, Health: t.r.judgeOf(a),
 	}
 }
 

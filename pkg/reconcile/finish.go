@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
@@ -136,9 +137,7 @@ func (f *Finisher) follow(ctx context.Context, key app.Key, k known, delay time.
 	if n, waits := waiting(a); !found || !waits || n != k.number || a.Status.LastAttempt.Deadline == nil {
 		return
 	}
-	limited, cancel := context.WithDeadline(ctx, lastLook(a.Status.LastAttempt.Deadline.Time, f.r.now()))
-	defer cancel()
-	summary, err := f.settle(limited, a, k.reports)
+	summary, err := f.settle(ctx, a, k.reports)
 	if ctx.Err() != nil {
 		return
 	}
@@ -165,9 +164,11 @@ func (f *Finisher) client(ctx context.Context, a *v1alpha1.Application) (*cluste
 	}
 }
 
-// settle watches until every object is healthy or degraded, or ctx ends.
+// settle watches until every object is healthy or degraded, or the deadline comes.
 func (f *Finisher) settle(ctx context.Context, a *v1alpha1.Application, reports map[object.ID]health.Report) (health.Summary, error) {
-	client, err := f.client(ctx, a)
+	limited, cancel := context.WithDeadline(ctx, lastLook(a.Status.LastAttempt.Deadline.Time, f.r.now()))
+	defer cancel()
+	client, err := f.client(limited, a)
 	if err != nil {
 		return health.Summary{}, err
 	}
@@ -175,19 +176,19 @@ func (f *Finisher) settle(ctx context.Context, a *v1alpha1.Application, reports 
 	if err != nil {
 		return health.Summary{}, err
 	}
-	judged, open := awaited(owned, reports)
-	err = follow(ctx, client, a.Key(), open, judged.see)
-	if ctx.Err() != nil {
+	judged, open := awaited(owned, reports, f.r.judgeOf(a))
+	err = follow(limited, client, a.Key(), open, judged.see)
+	if limited.Err() != nil {
 		err = nil // the deadline; what is healthy until then says it all
 	}
-	return judged.summary(), err
+	return f.r.explain(ctx, client, judged.all(), open), err
 }
 
 // awaited are the API versions of the objects whose health is waited for, and what
 // is known of all. Nobody waits for what was pruned and is held by a finalizer, or
 // for hooks.
-func awaited(owned inventory.Inventory, reports map[object.ID]health.Report) (*judged, map[object.ID]string) {
-	j, open := newJudged(health.Of), map[object.ID]string{}
+func awaited(owned inventory.Inventory, reports map[object.ID]health.Report, judge func(*unstructured.Unstructured) health.Report) (*judged, map[object.ID]string) {
+	j, open := newJudged(judge), map[object.ID]string{}
 	for _, e := range owned.Entries() {
 		if e.Fields == "" || e.Hook != "" {
 			continue

@@ -135,5 +135,5 @@ func bounded(message string) string {
 	if len(message) <= maxMessage {
 		return message
 	}
-	return message[:maxMessage-3] + "..."
+	return strings.ToValidUTF8(message[:maxMessage-3], "") + "..."
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/config"
+	"github.com/plumb-gitops/plumb/pkg/health"
 	"github.com/plumb-gitops/plumb/pkg/render"
 	"github.com/plumb-gitops/plumb/pkg/report"
 	"github.com/plumb-gitops/plumb/pkg/source"
@@ -68,6 +69,7 @@ type Reconciler struct {
 	request   func(ctx context.Context, key app.Key, cause string) error
 	report    *report.Reporter
 	finisher  *Finisher
+	compiled  health.Cache // of spec.health
 	now       func() time.Time
 	log       *slog.Logger
 }

@@ -332,7 +332,7 @@ func TestAManualApplicationThatChangedIsNotReady(t *testing.T) {
 
 func TestNobodyWaitsForWhatIsPruned(t *testing.T) {
 	going := inventory.Entry{ID: object.ID{Kind: "ConfigMap", Namespace: "team-a", Name: "old"}, Version: "v1", UID: "o", Digest: "d"}
-	_, open := awaited(owned.Record(going), nil)
+	_, open := awaited(owned.Record(going), nil, health.Of)
 	if _, waits := open[going.ID]; waits || len(open) != 1 {
 		t.Errorf("waited for: %v", open)
 	}

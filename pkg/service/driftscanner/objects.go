@@ -19,6 +19,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/event"
+	"github.com/plumb-gitops/plumb/pkg/health"
 	"github.com/plumb-gitops/plumb/pkg/ignore"
 	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/object"
@@ -42,6 +43,7 @@ type objects struct {
 
 	records records
 	ignored ignored
+	judges  health.Cache // of spec.health
 
 	mu      sync.Mutex
 	watches map[schema.GroupVersionKind]context.CancelFunc
@@ -171,11 +173,24 @@ func (o *objects) changed(u *unstructured.Unstructured) {
 	}
 }
 
-// rules are those of spec.ignore as the catalog has it; a change of them makes
-// suspects, which are read anew.
-func (o *objects) rules(owner app.Key) ignore.Rules {
+// rules are those of spec.ignore and spec.health as the catalog has it; a change of
+// the former makes suspects, which are read anew.
+func (o *objects) rules(owner app.Key) (ignore.Rules, health.Rules) {
 	a, _ := o.catalog.Get(owner)
-	return o.ignored.of(a)
+	return o.rulesOf(a)
+}
+
+// rulesOf has no rules of health where those do not compile: the worker refuses
+// them by name.
+func (o *objects) rulesOf(a *v1alpha1.Application) (ignore.Rules, health.Rules) {
+	if a == nil {
+		return ignore.Rules{}, health.Rules{}
+	}
+	judged, err := o.judges.Compile(a.Spec.Health)
+	if err != nil {
+		judged = health.Rules{}
+	}
+	return o.ignored.of(a), judged
 }
 
 // begun notes that all objects of a kind were told: from now on one that is not
@@ -273,7 +288,7 @@ func (o *objects) certain(a *v1alpha1.Application, entry inventory.Entry, live *
 		return difference(entry, record{}, false)
 	}
 	now := record{uid: string(live.GetUID()), fields: o.ignored.of(a).Fields(live)}
-	if known, owned := recordOf(live, func(app.Key) ignore.Rules { return o.ignored.of(a) }); owned && known.owner == a.Key() {
+	if known, owned := recordOf(live, func(app.Key) (ignore.Rules, health.Rules) { return o.rulesOf(a) }); owned && known.owner == a.Key() {
 		o.records.put(entry.ID, known)
 	}
 	kind := difference(entry, now, true)

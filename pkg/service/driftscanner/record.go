@@ -28,12 +28,13 @@ type records struct {
 
 // recordOf reads a live object by the rules of its owner; false when no Application
 // is marked as that.
-func recordOf(u *unstructured.Unstructured, rules func(app.Key) ignore.Rules) (record, bool) {
+func recordOf(u *unstructured.Unstructured, rules func(app.Key) (ignore.Rules, health.Rules)) (record, bool) {
 	owner, err := app.ParseKey(u.GetAnnotations()[v1alpha1.OwnerAnnotation])
 	if err != nil {
 		return record{}, false
 	}
-	return record{uid: string(u.GetUID()), fields: rules(owner).Fields(u), health: health.Of(u).Status, owner: owner}, true
+	ignored, judged := rules(owner)
+	return record{uid: string(u.GetUID()), fields: ignored.Fields(u), health: judged.Of(u).Status, owner: owner}, true
 }
 
 // put stores what is known of an object now and returns what was known before.
