@@ -42,6 +42,9 @@ type Options struct {
 	// Wait returns when the given objects are as until says; an error ends the run. It is never called twice at a time, and the place to free a worker slot.
 	// Nil waits for nothing: what needs a wait that is not over is left to another run.
 	Wait func(ctx context.Context, ids []object.ID, until plan.Await) error
+	// Explain says more about a hook that failed, to stand at the end of its message;
+	// may be nil.
+	Explain func(ctx context.Context, live *unstructured.Unstructured) string
 	// Progress is told each outcome as it comes, one at a time; may be nil.
 	Progress func(Outcome)
 	// Now is the clock; nil means time.Now.
@@ -54,6 +57,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Wait == nil {
 		o.Wait = func(context.Context, []object.ID, plan.Await) error { return nil }
+	}
+	if o.Explain == nil {
+		o.Explain = func(context.Context, *unstructured.Unstructured) string { return "" }
 	}
 	if o.Progress == nil {
 		o.Progress = func(Outcome) {}

@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/fault"
@@ -55,13 +56,19 @@ func (r *run) due(a plan.Action) Outcome {
 	return Outcome{Action: again, Live: again.Live}
 }
 
+// lookLimit is how long it may take to look how a hook ended, also when the time of
+// the attempt is over.
+const lookLimit = 5 * time.Second
+
 // end judges a hook by what it is now.
 func (r *run) end(o Outcome, late error) Outcome {
 	if !o.ran() {
 		return o
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), lookLimit)
+	defer cancel()
 	if !over(r.plan.Ended(o.Live)) {
-		live, err := r.client.Get(r.ctx, o.Action.ID, o.Action.Version)
+		live, err := r.client.Get(ctx, o.Action.ID, o.Action.Version)
 		if err != nil {
 			return failed(o.Action, errors.Join(late, err))
 		}
@@ -73,11 +80,11 @@ func (r *run) end(o Outcome, late error) Outcome {
 	case report.Status == health.Healthy:
 		return o
 	case report.Status == health.Degraded:
-		err = fault.Refuse(fault.HealthFailed, fault.Place{}, "%s hook %s failed: %s", o.Action.Hook, id, report.Message)
+		err = fault.Refuse(fault.HealthFailed, fault.Place{}, "%s hook %s failed: %s%s", o.Action.Hook, id, report.Message, r.Explain(ctx, o.Live))
 	case o.Live == nil:
 		err = fault.Retry(fault.HealthFailed, "%s hook %s was deleted while it ran", o.Action.Hook, id)
 	default:
-		err = fault.Retry(fault.HealthTimeout, "%s hook %s did not come to its end: %s%s", o.Action.Hook, id, report.Message, because(late))
+		err = fault.Retry(fault.HealthTimeout, "%s hook %s did not come to its end: %s%s%s", o.Action.Hook, id, report.Message, r.Explain(ctx, o.Live), because(late))
 	}
 	f := failed(o.Action, err)
 	f.Live = o.Live

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
@@ -31,6 +32,12 @@ func (t *attempt) applyOptions(s fetched, p plan.Plan) apply.Options {
 		Parallel: t.r.o.Parallel, Now: t.r.now,
 		Wait: func(ctx context.Context, ids []object.ID, until plan.Await) error {
 			return t.await(ctx, s, p, ids, until)
+		},
+		Explain: func(ctx context.Context, hook *unstructured.Unstructured) string {
+			if why := t.r.podsOf(ctx, s.client, hook); why != "" {
+				return "; " + why
+			}
+			return ""
 		},
 	}
 }
