@@ -360,6 +360,7 @@ func TestAFailedExpansionDeletesNothing(t *testing.T) {
 	repo := s.Repo(t, "acme/config", apps("a", "b", "c"))
 	set := makeSet(t, s, ns, "all", setOf(ns, "all", repo, ""))
 	wantNames(t, s, ns, "a", "b", "c")
+	awaitSet(t, s, set, "Succeeded", "")
 	spec := func(generators, name string) string {
 		return fmt.Sprintf(`{"spec":{"generators":%s,"template":{"metadata":{"name":%q}}}}`, generators, name)
 	}
