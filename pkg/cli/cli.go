@@ -27,6 +27,8 @@ type Env struct {
 	Out, Err io.Writer
 	Getenv   func(string) string
 	Now      func() time.Time // nil: time.Now
+	// Terminal says whether a stream is a terminal; nil: the operating system says.
+	Terminal func(stream any) bool
 }
 
 // errUsage marks what a different command line would mend.
@@ -34,6 +36,14 @@ var errUsage = errors.New("see --help")
 
 // errTold ends with exit code 1 when everything was said already.
 var errTold = errors.New("")
+
+// coded is an error with an exit code of its own.
+type coded struct {
+	code int
+	error
+}
+
+func (c coded) Unwrap() error { return c.error }
 
 // Main runs one command line and returns its exit code.
 func Main(args []string, env Env) int {
@@ -49,14 +59,20 @@ func Main(args []string, env Env) int {
 	root.SetOut(env.Out)
 	root.SetErr(env.Err)
 	err := root.ExecuteContext(ctx)
+	if err != nil && !errors.Is(err, errTold) {
+		fmt.Fprintln(env.Err, "plumb:", printable(err.Error()))
+	}
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
+	var own coded
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, errTold):
-		return 1
-	}
-	fmt.Fprintln(env.Err, "plumb:", printable(err.Error()))
-	if errors.Is(err, errUsage) {
+	case errors.As(err, &own):
+		return own.code
+	case errors.Is(err, errUsage):
 		return 2
 	}
 	return 1
@@ -84,7 +100,7 @@ crds need no server.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w; %w", err, errUsage) })
 	root.AddCommand(
-		newUp(env), newGet(env), newSync(env), newEvents(env), newRender(env), newGenerate(env),
+		newUp(env), newGet(env), newSync(env), newDiff(env), newConfirm(env), newEvents(env), newRender(env), newGenerate(env),
 		newBus(env), newCRDs(), newVersion(),
 	)
 	usageOfArgs(root)

@@ -13,6 +13,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"k8s.io/apimachinery/pkg/util/duration"
 	"sigs.k8s.io/yaml"
@@ -145,15 +146,15 @@ func show(w io.Writer, output string, states []*eventsv1.ApplicationState, now t
 	return fmt.Errorf("output %q is not known, use wide, json or yaml; %w", output, errUsage)
 }
 
-func encode(w io.Writer, output string, m *apiv1.ApplicationsResponse) error {
+func encode(w io.Writer, output string, m proto.Message) error {
 	raw, err := protojson.Marshal(m)
 	if err != nil {
-		return fmt.Errorf("encode Applications: %w", err)
+		return fmt.Errorf("encode the answer: %w", err)
 	}
 	// protojson varies its blanks on purpose.
 	var value any
 	if err := json.Unmarshal(raw, &value); err != nil {
-		return fmt.Errorf("encode Applications: %w", err)
+		return fmt.Errorf("encode the answer: %w", err)
 	}
 	if output == "yaml" {
 		raw, err = yaml.Marshal(value)

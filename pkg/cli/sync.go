@@ -41,6 +41,7 @@ The exit code is 0 when it is, 1 when it failed or did not end in time.`,
 				return err
 			}
 			w := &waiting{api: &a, client: client, key: key, cluster: s.cluster, out: c.OutOrStdout(), timeout: timeout}
+			w.ask = w.sync
 			return a.explained(w.run(c.Context(), noWait))
 		},
 	}
@@ -67,6 +68,7 @@ type waiting struct {
 	cluster string
 	out     io.Writer
 	timeout time.Duration
+	ask     func(context.Context) (id string, err error)
 }
 
 // poll is how often the state is looked at without a fact; request is how long
@@ -85,16 +87,23 @@ func (w *waiting) run(ctx context.Context, noWait bool) error {
 	}
 	asking, done := context.WithTimeout(ctx, request)
 	defer done()
-	r, err := w.client.Sync(asking, connect.NewRequest(&apiv1.SyncRequest{Cluster: w.cluster, Namespace: w.key.Namespace, Name: w.key.Name}))
+	id, err := w.ask(asking)
 	if err != nil {
 		return err
 	}
-	id := r.Msg.GetRequestId()
 	fmt.Fprintf(w.out, "%s: sync requested, %s\n", w.key, cell(id))
 	if noWait {
 		return nil
 	}
 	return w.wait(ctx, id, facts)
+}
+
+func (w *waiting) sync(ctx context.Context) (string, error) {
+	r, err := w.client.Sync(ctx, connect.NewRequest(&apiv1.SyncRequest{Cluster: w.cluster, Namespace: w.key.Namespace, Name: w.key.Name}))
+	if err != nil {
+		return "", err
+	}
+	return r.Msg.GetRequestId(), nil
 }
 
 // facts are progress only: without them the command just shows less.
