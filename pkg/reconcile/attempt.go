@@ -53,8 +53,8 @@ func (t *attempt) carry(ctx context.Context) error {
 		return err
 	}
 	b := t.begin(ctx, a)
-	if why, held := heldBack(a, t.request); held {
-		return t.r.storeHeld(ctx, a, b, why)
+	if why := heldBack(a, t.request, t.r.now()); why != nil {
+		return t.hold(ctx, a, b, why)
 	}
 	t.life = ctx
 	limited, cancel := context.WithTimeoutCause(ctx, timeout(a), errTimeout)
@@ -81,7 +81,7 @@ func (t *attempt) begin(ctx context.Context, a *v1alpha1.Application) begun {
 // reason is why there is an attempt. What a person asks counts also when a newer
 // request replaced theirs on the queue.
 func (t *attempt) reason(a *v1alpha1.Application) string {
-	if asked(a, t.request) {
+	if asked(a, t.request) || owed(a) {
 		return event.ReasonManual
 	}
 	return t.request.GetReason()
@@ -91,6 +91,8 @@ func (t *attempt) reason(a *v1alpha1.Application) string {
 // supersedes an attempt that has not written yet leaves no trace of it.
 func (t *attempt) conclude(ctx context.Context, a *v1alpha1.Application, b begun, o outcome) error {
 	switch {
+	case o.result == "" && o.held != nil:
+		return t.hold(ctx, a, b, o.held)
 	case o.result == "":
 		return nil // nothing was to be done
 	case errors.Is(context.Cause(ctx), errLeaseLost):
@@ -119,6 +121,8 @@ func (t *attempt) conclude(ctx context.Context, a *v1alpha1.Application, b begun
 	switch {
 	case o.deferred:
 		return fault.After(fault.Progressing, handoverRetry, "sync %s: objects that it no longer renders may be taken over by another Application", t.key)
+	case o.result != v1alpha1.ResultFailed && o.held != nil:
+		return o.held.fault(t)
 	case o.result != v1alpha1.ResultFailed:
 		return nil
 	}

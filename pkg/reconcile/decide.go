@@ -15,6 +15,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/object"
 	"github.com/plumb-gitops/plumb/pkg/plan"
+	"github.com/plumb-gitops/plumb/pkg/policy"
 	"github.com/plumb-gitops/plumb/pkg/route"
 	"github.com/plumb-gitops/plumb/pkg/source"
 )
@@ -110,7 +111,7 @@ func heals(a *v1alpha1.Application, reason string) bool {
 func (t *attempt) fresh(a *v1alpha1.Application) bool {
 	last := a.Status.LastAttempt
 	ended := last != nil && (last.Result == v1alpha1.ResultSucceeded || last.Result == v1alpha1.ResultWaiting)
-	return !ended || t.again || t.reason(a) != event.ReasonPush || a.Status.ObservedGeneration != a.Generation
+	return !ended || t.again || a.Status.Waiting != nil || t.reason(a) != event.ReasonPush || a.Status.ObservedGeneration != a.Generation
 }
 
 // behind are the Applications of the same source that were not applied at this
@@ -142,13 +143,13 @@ func (t *attempt) heirs(a *v1alpha1.Application) []app.Key {
 // neighbours are the Applications that follow the same ref of the same repository,
 // sync by themselves and are as the condition says.
 func (t *attempt) neighbours(a *v1alpha1.Application, condition func(*v1alpha1.Application) bool) []app.Key {
-	policy, own := t.r.assembler.Policy, source.Trees(a)[0]
+	sources, own := t.r.assembler.Policy, source.Trees(a)[0]
 	var keys []app.Key
 	for _, other := range t.r.catalog.All() {
 		first := source.Trees(other)[0]
 		switch {
-		case other.Key() == a.Key(), other.Spec.Suspend, other.Spec.Sync.Mode == v1alpha1.ModeManual, !other.DeletionTimestamp.IsZero():
-		case first.Ref != own.Ref, first.Semver != own.Semver, policy.RepoOf(first) != policy.RepoOf(own):
+		case other.Key() == a.Key(), policy.Suspended(other, t.r.now()), other.Spec.Sync.Mode == v1alpha1.ModeManual, !other.DeletionTimestamp.IsZero():
+		case first.Ref != own.Ref, first.Semver != own.Semver, sources.RepoOf(first) != sources.RepoOf(own):
 		case condition(other):
 			keys = append(keys, other.Key())
 		}

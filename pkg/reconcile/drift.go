@@ -39,13 +39,7 @@ func (t *attempt) tellDrift(ctx context.Context, a *v1alpha1.Application, b begu
 			healed = append(healed, driftedObject(o.Action))
 		}
 	}
-	if len(left) > 0 {
-		listed := left[:min(len(left), maxObjects)]
-		t.r.report.Tell(ctx, report.Fact{Type: event.DriftFound, ID: report.AttemptID(a, b.number, "drift"), Cause: t.cause,
-			Data: &eventsv1.DriftFound{
-				Cluster: t.r.o.Cluster, Namespace: a.Namespace, Name: a.Name, Objects: listed, Omitted: int32(len(left) - len(listed)),
-			}})
-	}
+	t.tellLeft(ctx, a, b, left)
 	if len(healed) > 0 {
 		listed := healed[:min(len(healed), maxObjects)]
 		t.r.report.Tell(ctx, report.Fact{Type: event.DriftHealed, ID: report.AttemptID(a, b.number, "healed"), Cause: t.cause,
@@ -54,6 +48,18 @@ func (t *attempt) tellDrift(ctx context.Context, a *v1alpha1.Application, b begu
 				Attempt: b.number, Revision: s.made.Revision,
 			}})
 	}
+}
+
+// tellLeft tells what drifted and is left as it is.
+func (t *attempt) tellLeft(ctx context.Context, a *v1alpha1.Application, b begun, left []*eventsv1.DriftedObject) {
+	if len(left) == 0 {
+		return
+	}
+	listed := left[:min(len(left), maxObjects)]
+	t.r.report.Tell(ctx, report.Fact{Type: event.DriftFound, ID: report.AttemptID(a, b.number, "drift"), Cause: t.cause,
+		Data: &eventsv1.DriftFound{
+			Cluster: t.r.o.Cluster, Namespace: a.Namespace, Name: a.Name, Objects: listed, Omitted: int32(len(left) - len(listed)),
+		}})
 }
 
 func driftedObject(a plan.Action) *eventsv1.DriftedObject {

@@ -110,13 +110,9 @@ func (r *Reconciler) mark(request *eventsv1.SyncRequested, waited bool) uint64 {
 
 // again is how long a failed attempt waits before it is repeated; false when it
 // is not: the failure is permanent, or there were enough of them.
-func again(a *v1alpha1.Application, err error) (time.Duration, bool) {
+func again(a *v1alpha1.Application, failures int32, err error) (time.Duration, bool) {
 	class, after := fault.ClassOf(err)
 	policy := retryPolicy(a)
-	failures := int32(1)
-	if last := a.Status.LastAttempt; last != nil {
-		failures = last.Failures
-	}
 	if class == fault.Permanent || failures > policy.limit {
 		return 0, false
 	}

@@ -32,6 +32,7 @@ type outcome struct {
 	unread   bool // the inventory in the status cannot be read; it is left as it is
 	health   health.Summary
 	note     string // what a person should know of a success
+	held     *held  // a revision that waits while this was done; without a result all that there is
 	deadline time.Time
 	drifted  []string // objects that drifted and were left alone
 	outcomes []apply.Outcome

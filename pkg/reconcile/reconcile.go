@@ -17,6 +17,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/bus"
 	"github.com/plumb-gitops/plumb/pkg/catalog"
+	"github.com/plumb-gitops/plumb/pkg/checks"
 	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/config"
 	"github.com/plumb-gitops/plumb/pkg/health"
@@ -52,6 +53,7 @@ type Parts struct {
 	Assembler *source.Assembler
 	Renderer  Renderer
 	Reporter  *report.Reporter
+	Checks    *checks.Client
 	// Request asks for a sync of an Application because of another's; the same cause
 	// asks once.
 	Request func(ctx context.Context, key app.Key, cause string) error
@@ -69,6 +71,7 @@ type Reconciler struct {
 	request   func(ctx context.Context, key app.Key, cause string) error
 	report    *report.Reporter
 	finisher  *Finisher
+	checks    *checks.Client
 	compiled  health.Cache // of spec.health
 	now       func() time.Time
 	log       *slog.Logger
@@ -84,7 +87,7 @@ func New(p Parts, o Options) *Reconciler {
 	}
 	r := &Reconciler{
 		o: o, bus: p.Bus, kube: p.Cluster, catalog: p.Catalog, heads: p.Heads, assembler: p.Assembler,
-		renderer: p.Renderer, report: p.Reporter, request: p.Request, now: o.Now, log: o.Log,
+		renderer: p.Renderer, report: p.Reporter, request: p.Request, checks: p.Checks, now: o.Now, log: o.Log,
 	}
 	r.finisher = &Finisher{r: r, ctx: context.Background(), known: map[app.Key]known{}, cancels: map[app.Key]pending{}}
 	return r

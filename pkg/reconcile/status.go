@@ -37,7 +37,7 @@ func (b begun) starting(a *v1alpha1.Application, made source.Assembly, owned inv
 		Number: b.number, Revision: made.Revision, Reason: b.reason, Result: v1alpha1.ResultRunning,
 		StartedAt: metav1.NewMicroTime(b.startedAt), FetchedAt: moment(made.Began), Trace: b.trace, Failures: count, Run: b.run,
 	}
-	s.Inventory = owned.Status()
+	s.Inventory, s.Waiting = owned.Status(), nil
 	set(&s, a, v1alpha1.ConditionReady, metav1.ConditionUnknown, fault.Progressing, "applying "+short(made.Revision))
 	return s
 }
@@ -67,7 +67,13 @@ func (b begun) ended(a *v1alpha1.Application, o outcome, now time.Time) v1alpha1
 		s.Revision, s.Inputs = o.revision, o.inputs
 		s.History = b.history(s.History, o, now)
 	}
+	if !o.finishing {
+		s.Waiting = nil
+	}
 	conditions(&s, a, o)
+	if o.held != nil {
+		o.held.tell(&s, a, now)
+	}
 	return s
 }
 
@@ -87,6 +93,9 @@ func (b begun) lastAttempt(a *v1alpha1.Application, o outcome, now time.Time) *v
 	case v1alpha1.ResultFailed:
 		last.Failures = failures(a, o.revision) + 1
 		last.Inputs = o.inputs
+		if wait, repeats := again(a, last.Failures, o.err); repeats && !o.finishing { // nobody repeats the end of a wait
+			last.RetryAt = &metav1.Time{Time: now.Add(wait)}
+		}
 	}
 	if o.result != v1alpha1.ResultWaiting {
 		last.Duration = &metav1.Duration{Duration: now.Sub(b.startedAt)}
@@ -124,9 +133,12 @@ func resources(s health.Summary) *v1alpha1.Resources {
 // conditions says what the outcome means. Ready is True only when the current
 // generation was attempted, the attempt succeeded and all objects are healthy.
 func conditions(s *v1alpha1.ApplicationStatus, a *v1alpha1.Application, o outcome) {
-	synced(s, a, o)
 	healthy(s, a, o)
-	if o.finishing && meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionSuspended) {
+	if o.finishing && s.Waiting != nil && s.Waiting.Reason != string(fault.Suspended) {
+		return // a newer revision waits, as Synced and Ready say
+	}
+	synced(s, a, o)
+	if o.finishing && s.Waiting != nil {
 		return // suspended during the wait, as Ready says
 	}
 	set(s, a, v1alpha1.ConditionReady, ready(o.result), o.reason(), o.message())

@@ -141,8 +141,8 @@ func TestEndedEchoesWhatItAnswers(t *testing.T) {
 func TestTheEndOfAWaitLeavesASuspendedOneSuspended(t *testing.T) {
 	a := &v1alpha1.Application{}
 	a.Generation, a.Spec.Suspend = 2, true
-	why, _ := heldBack(a, &eventsv1.SyncRequested{Reason: event.ReasonSpec})
-	a.Status.Conditions, a.Status.ObservedGeneration = why.conditions, 2
+	heldBack(a, &eventsv1.SyncRequested{Reason: event.ReasonSpec}, noon).tell(&a.Status, a, noon)
+	a.Status.ObservedGeneration = 2
 	o := outcome{result: v1alpha1.ResultSucceeded, finishing: true, applied: true, inputs: inputs, health: health.Summary{Status: health.Healthy, Total: 1, Healthy: 1}}
 	got := begun{number: 1, startedAt: noon}.ended(a, o, noon)
 	want := map[string]string{"Ready": "False/Suspended", "Suspended": "True/Suspended", "Synced": "True/Succeeded", "Healthy": "True/Succeeded"}
@@ -232,7 +232,7 @@ func TestAgainFollowsThePolicy(t *testing.T) {
 			a := &v1alpha1.Application{}
 			a.Spec.Sync.Retry = c.policy
 			a.Status.LastAttempt = &v1alpha1.LastAttempt{Failures: c.failures}
-			wait, repeats := again(a, c.err)
+			wait, repeats := again(a, a.Status.LastAttempt.Failures, c.err)
 			if wait != c.want || repeats != c.repeats {
 				t.Errorf("again = %s, %v; want %s, %v", wait, repeats, c.want, c.repeats)
 			}
@@ -263,8 +263,8 @@ func TestHeldBack(t *testing.T) {
 			a := &v1alpha1.Application{}
 			a.Spec.Suspend, a.Spec.Sync.Mode, a.Status.Requested = c.suspend, c.mode, c.answered
 			a.Annotations = map[string]string{v1alpha1.SyncAnnotation: c.annotation}
-			if _, held := heldBack(a, &eventsv1.SyncRequested{Reason: c.reason}); held != c.held {
-				t.Errorf("held = %v, want %v", held, c.held)
+			if why := heldBack(a, &eventsv1.SyncRequested{Reason: c.reason}, noon); (why != nil) != c.held {
+				t.Errorf("held = %v, want %v", why, c.held)
 			}
 		})
 	}
@@ -320,12 +320,12 @@ func TestHealsByPolicyOrWhenAsked(t *testing.T) {
 }
 
 func TestAManualApplicationThatChangedIsNotReady(t *testing.T) {
-	for generation, want := range map[int64]int{1: 1, 2: 2} {
+	for generation, want := range map[int64]string{1: "", 2: "Unknown/Suspended"} {
 		a := &v1alpha1.Application{Status: v1alpha1.ApplicationStatus{ObservedGeneration: 1}}
 		a.Generation, a.Spec.Sync.Mode = generation, v1alpha1.ModeManual
-		why, held := heldBack(a, &eventsv1.SyncRequested{Reason: event.ReasonSpec})
-		if !held || len(why.conditions) != want {
-			t.Errorf("generation %d: %d conditions, want %d", generation, len(why.conditions), want)
+		heldBack(a, &eventsv1.SyncRequested{Reason: event.ReasonSpec}, noon).tell(&a.Status, a, noon)
+		if got := words(a.Status)["Ready"]; got != want {
+			t.Errorf("generation %d: Ready is %q, want %q", generation, got, want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +19,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/object"
+	"github.com/plumb-gitops/plumb/pkg/policy"
 	"github.com/plumb-gitops/plumb/pkg/render"
 	"github.com/plumb-gitops/plumb/pkg/report"
 	"github.com/plumb-gitops/plumb/pkg/telemetry"
@@ -142,7 +144,11 @@ func (r *Reconciler) repeat(ctx context.Context, key app.Key, o outcome) error {
 	if err != nil || a == nil {
 		return err
 	}
-	wait, repeats := again(a, o.err)
+	failures := int32(1)
+	if last := a.Status.LastAttempt; last != nil {
+		failures = last.Failures
+	}
+	wait, repeats := again(a, failures, o.err)
 	if !repeats {
 		r.log.WarnContext(ctx, "attempt failed", "application", key.String(), "reason", o.reason(), "error", o.err)
 		return nil
@@ -152,13 +158,11 @@ func (r *Reconciler) repeat(ctx context.Context, key app.Key, o outcome) error {
 }
 
 // storeHeld writes why an Application is not synced now.
-func (r *Reconciler) storeHeld(ctx context.Context, a *v1alpha1.Application, b begun, why held) error {
+func (r *Reconciler) storeHeld(ctx context.Context, a *v1alpha1.Application, b begun, why *held) error {
 	next := a.DeepCopy()
 	s := &next.Status
 	s.ObservedGeneration, s.Requested = a.Generation, b.requested
-	for _, c := range why.conditions {
-		set(s, a, c.Type, c.Status, fault.Reason(c.Reason), c.Message)
-	}
+	why.tell(s, a, r.now())
 	if equality.Semantic.DeepEqual(a.Status, *s) {
 		return nil
 	}
@@ -170,34 +174,37 @@ func (r *Reconciler) storeHeld(ctx context.Context, a *v1alpha1.Application, b b
 	return nil
 }
 
-// held says which conditions tell that an Application is held back.
-type held struct {
-	conditions []metav1.Condition
-}
-
-// heldBack says whether the Application's policy keeps this request from being
-// carried out: it is suspended, or nobody asked and its mode is manual.
-func heldBack(a *v1alpha1.Application, request *eventsv1.SyncRequested) (held, bool) {
-	suspended := string(fault.Suspended)
+// heldBack says why the Application's policy keeps this request from being carried
+// out; nil when it does not: it is suspended, or nobody asked and its mode is manual.
+func heldBack(a *v1alpha1.Application, request *eventsv1.SyncRequested, now time.Time) *held {
+	const suspended = string(fault.Suspended)
 	switch {
-	case a.Spec.Suspend:
-		const message = "spec.suspend is true; nothing is applied until it is false"
-		return held{conditions: []metav1.Condition{
-			{Type: v1alpha1.ConditionSuspended, Status: metav1.ConditionTrue, Reason: suspended, Message: message},
-			{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: suspended, Message: message},
-		}}, true
-	case a.Spec.Sync.Mode == v1alpha1.ModeManual && !asked(a, request):
+	case policy.Suspended(a, now):
+		message := bounded(policy.Suspension(a) + "; nothing is applied until then")
+		why := &held{
+			waiting: &v1alpha1.Waiting{Reason: suspended, Message: message},
+			conditions: []metav1.Condition{
+				{Type: v1alpha1.ConditionSuspended, Status: metav1.ConditionTrue, Reason: suspended, Message: message},
+				{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: suspended, Message: message},
+			},
+		}
+		if a.Spec.Suspension != nil {
+			why.waiting.Until = a.Spec.Suspension.Until
+		}
+		return why
+	case a.Spec.Sync.Mode == v1alpha1.ModeManual && !asked(a, request) && !owed(a):
 		const message = "spec.sync.mode is manual; ask with: plumb sync <namespace>/<name>"
-		why := held{conditions: []metav1.Condition{
+		why := &held{conditions: []metav1.Condition{
 			{Type: v1alpha1.ConditionSynced, Status: metav1.ConditionUnknown, Reason: suspended, Message: message},
+			{Type: v1alpha1.ConditionSuspended, Status: metav1.ConditionFalse, Reason: string(fault.Succeeded)},
 		}}
-		if a.Status.ObservedGeneration != a.Generation { // Ready speaks of the current generation
+		if a.Status.ObservedGeneration != a.Generation || a.Status.Waiting != nil { // Ready speaks of the current generation, and of no suspension
 			why.conditions = append(why.conditions,
 				metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown, Reason: suspended, Message: message})
 		}
-		return why, true
+		return why
 	}
-	return held{}, false
+	return nil
 }
 
 // asked says whether a person asked for this: by a request, or by the annotation

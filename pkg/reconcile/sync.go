@@ -28,6 +28,7 @@ import (
 type fetched struct {
 	client *cluster.Client
 	made   source.Assembly
+	newest string // revision that the ref led to; made may be an older one
 	parameters
 }
 
@@ -40,8 +41,21 @@ func (t *attempt) sync(ctx context.Context, a *v1alpha1.Application, b begun) (*
 		o.unread = true
 		return a, o, nil
 	}
-	s, err := t.source(ctx, a)
+	s, err := t.fetch(ctx, a)
 	if err != nil {
+		return a, t.failed(ctx, err, s, nil, owned), nil
+	}
+	why, err := t.gate(ctx, a, s.made)
+	if err != nil {
+		return a, t.failed(ctx, err, s, nil, owned), nil
+	}
+	if why != nil {
+		var heals bool
+		if s.made, heals = t.previous(ctx, a); !heals {
+			return a, outcome{held: why}, nil
+		}
+	}
+	if err := t.read(ctx, a, &s); err != nil {
 		return a, t.failed(ctx, err, s, nil, owned), nil
 	}
 	if t.idle(a, s) {
@@ -56,7 +70,16 @@ func (t *attempt) sync(ctx context.Context, a *v1alpha1.Application, b begun) (*
 	if err != nil {
 		return a, t.failed(ctx, err, s, inputs, owned), nil
 	}
-	return t.carryOut(ctx, a, b, s, inputs, p, owned)
+	closed, err := t.window(ctx, a, b, s, p)
+	if err != nil {
+		return a, t.failed(ctx, err, s, inputs, owned), nil
+	}
+	if closed != nil {
+		return a, outcome{held: closed}, nil
+	}
+	a, o, err := t.carryOut(ctx, a, b, s, inputs, p, owned)
+	o.held = why
+	return a, o, err
 }
 
 // failed is the outcome of a step that failed. The context's own end says more
@@ -73,8 +96,28 @@ func (t *attempt) failed(ctx context.Context, err error, s fetched, inputs *v1al
 	return o
 }
 
-// source fetches the ref as the Application's account and credentials allow.
-func (t *attempt) source(ctx context.Context, a *v1alpha1.Application) (s fetched, err error) {
+// source is all that a render takes.
+func (t *attempt) source(ctx context.Context, a *v1alpha1.Application) (fetched, error) {
+	s, err := t.fetch(ctx, a)
+	if err == nil {
+		err = t.read(ctx, a, &s)
+	}
+	return s, err
+}
+
+// read takes from the cluster what the render needs of it.
+func (t *attempt) read(ctx context.Context, a *v1alpha1.Application, s *fetched) (err error) {
+	if a.Spec.Source.Substitute == nil && a.Spec.Source.Decryption == nil {
+		return nil
+	}
+	return t.stages.stage(ctx, "read", func(ctx context.Context) error {
+		s.parameters, err = t.parameters(ctx, a, s.client)
+		return err
+	})
+}
+
+// fetch fetches the ref as the Application's account and credentials allow.
+func (t *attempt) fetch(ctx context.Context, a *v1alpha1.Application) (s fetched, err error) {
 	err = t.stages.stage(ctx, "fetch", func(ctx context.Context) error {
 		if s.client, err = t.r.client(ctx, a); err != nil {
 			return err
@@ -87,11 +130,8 @@ func (t *attempt) source(ctx context.Context, a *v1alpha1.Application) (s fetche
 			t.r.catalog.Reread(a) // the credential may be what was wrong
 			return fault.As(fault.FetchFailed, err)
 		}
-		if err := failpoint.Hit(failpoint.Fetch); err != nil {
-			return err
-		}
-		s.parameters, err = t.parameters(ctx, a, s.client)
-		return err
+		s.newest = s.made.Revision
+		return failpoint.Hit(failpoint.Fetch)
 	})
 	return s, err
 }
@@ -100,7 +140,7 @@ func (t *attempt) source(ctx context.Context, a *v1alpha1.Application) (s fetche
 // be read is what was applied, and the last attempt came to its end.
 func (t *attempt) idle(a *v1alpha1.Application, s fetched) bool {
 	last := a.Status.LastAttempt
-	if last == nil || t.again || t.reason(a) != event.ReasonPush || a.Status.ObservedGeneration != a.Generation {
+	if last == nil || t.again || t.reason(a) != event.ReasonPush || a.Status.ObservedGeneration != a.Generation || a.Status.Waiting != nil {
 		return false
 	}
 	if last.Result != v1alpha1.ResultSucceeded && last.Result != v1alpha1.ResultWaiting {
