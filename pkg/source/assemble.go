@@ -37,6 +37,10 @@ type Assembler struct {
 	Heads     Heads
 	Artifacts *oci.Client
 	Charts    *chart.Fetcher
+	// Given are trees that are taken as they are, in the place of what would be fetched:
+	// by the name in spec.sources, empty for spec.source, "chart" for that of
+	// spec.source.helm. Nothing is verified of them.
+	Given map[string]tree.Tree
 }
 
 // Freshness says how new commits have to be: fetched after a mark of the store, and
@@ -89,6 +93,9 @@ func (s *Assembler) Assemble(ctx context.Context, a *v1alpha1.Application, fresh
 
 // one fetches one tree.
 func (s *Assembler) one(ctx context.Context, a *v1alpha1.Application, f Followed, fresh Freshness) (Assembly, error) {
+	if given, ok := s.Given[f.Name]; ok {
+		return Assembly{Tree: given}, nil
+	}
 	if f.Artifact() {
 		return s.artifact(ctx, a, f)
 	}
@@ -174,6 +181,10 @@ func (s *Assembler) artifact(ctx context.Context, a *v1alpha1.Application, f Fol
 func (s *Assembler) chart(ctx context.Context, a *v1alpha1.Application, made *Assembly, mounts map[string]tree.Tree) error {
 	helm := a.Spec.Source.Helm
 	if helm == nil || helm.Chart == "" {
+		return nil
+	}
+	if given, ok := s.Given[strings.TrimPrefix(chartMount, "$")]; ok {
+		mounts[chartMount], made.Chart = given, chartMount
 		return nil
 	}
 	found, err := s.fetchChart(ctx, a, chart.Query{Repo: helm.Repo, Name: helm.Chart, Version: helm.Version, Digest: helm.Digest}, helm.SecretRef, "spec.source.helm")

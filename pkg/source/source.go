@@ -13,6 +13,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/config"
+	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/git"
 )
 
@@ -20,8 +21,15 @@ import (
 // own Secret, else from the configuration by URL prefix.
 type Policy struct {
 	Git     config.Git
-	Catalog *catalog.Catalog
+	Catalog Secrets
 }
+
+// Secrets reads what an Application names, as catalog.Catalog does.
+type Secrets interface {
+	Secret(ctx context.Context, namespace, name string, place fault.Place) (map[string][]byte, error)
+}
+
+var _ Secrets = (*catalog.Catalog)(nil)
 
 // Query is the fetch of spec.source. Errors are SourceRefused.
 func (p Policy) Query(ctx context.Context, a *v1alpha1.Application) (git.Query, error) {
