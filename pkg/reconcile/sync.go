@@ -19,7 +19,6 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/object"
 	"github.com/plumb-gitops/plumb/pkg/plan"
-	"github.com/plumb-gitops/plumb/pkg/render"
 	"github.com/plumb-gitops/plumb/pkg/route"
 	"github.com/plumb-gitops/plumb/pkg/source"
 )
@@ -29,7 +28,7 @@ type fetched struct {
 	client *cluster.Client
 	made   source.Assembly
 	newest string // revision that the ref led to; made may be an older one
-	parameters
+	source.Parameters
 }
 
 // sync is everything from the source to the last write. It returns the
@@ -111,7 +110,9 @@ func (t *attempt) read(ctx context.Context, a *v1alpha1.Application, s *fetched)
 		return nil
 	}
 	return t.stages.stage(ctx, "read", func(ctx context.Context) error {
-		s.parameters, err = t.parameters(ctx, a, s.client)
+		s.Parameters, err = t.r.assembler.Policy.Parameters(ctx, a, func(ctx context.Context, id object.ID) (*unstructured.Unstructured, error) {
+			return s.client.Get(ctx, id, "v1")
+		})
 		return err
 	})
 }
@@ -148,7 +149,7 @@ func (t *attempt) idle(a *v1alpha1.Application, s fetched) bool {
 	}
 	inputs := a.Status.Inputs
 	digest, err := s.made.Tree.Digest(route.Path(a.Spec.Source.Path), inputs.Outside)
-	return err == nil && digest == inputs.Digest && slices.Equal(s.read, inputs.Objects)
+	return err == nil && digest == inputs.Digest && slices.Equal(s.Read, inputs.Objects)
 }
 
 // render gives the objects and what was read for them, which is known on errors too.
@@ -158,10 +159,7 @@ func (t *attempt) render(ctx context.Context, a *v1alpha1.Application, s fetched
 		if err != nil {
 			return err
 		}
-		result, err := t.r.renderer.Render(ctx, render.Request{
-			Tree: s.made.Tree, Source: a.Spec.Source, Name: a.Name, Namespace: a.TargetNamespace(), Capabilities: capabilities,
-			ChartPath: s.made.Chart, Variables: s.variables, Keys: s.parameters.keys,
-		})
+		result, err := t.r.renderer.Render(ctx, s.made.Request(a, s.Parameters, capabilities))
 		inputs = inputsOf(s, a.Spec.Source.Path, result.Outside)
 		if err != nil {
 			return fault.As(fault.RenderFailed, err)
@@ -183,7 +181,7 @@ func inputsOf(s fetched, path string, outside []string) *v1alpha1.Inputs {
 	if err != nil {
 		return nil
 	}
-	return &v1alpha1.Inputs{Digest: digest, Outside: outside, Sources: s.made.Sources, Objects: s.read}
+	return &v1alpha1.Inputs{Digest: digest, Outside: outside, Sources: s.made.Sources, Objects: s.Read}
 }
 
 // live reads objects; one that is absent is there with nil.
