@@ -33,7 +33,7 @@ func (f Failure) String() string {
 		parts = append(parts, f.Reason)
 	}
 	if f.Restarts > 0 {
-		parts = append(parts, fmt.Sprintf("%d restarts", f.Restarts))
+		parts = append(parts, fmt.Sprintf("restarts: %d", f.Restarts))
 	}
 	if f.Ended != "" {
 		parts = append(parts, fmt.Sprintf("exit code %d (%s)", f.ExitCode, f.Ended))
