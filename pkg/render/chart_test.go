@@ -105,3 +105,37 @@ func TestChartThatWasNotFetchedIsRefused(t *testing.T) {
 		t.Errorf("error is %v, want the chart refused", err)
 	}
 }
+
+// A source whose path is the root of its repository does not take the other sources
+// for a part of it: neither what they hold nor how much it is.
+func TestTheRootHoldsNoOtherSources(t *testing.T) {
+	r := newRenderer(t, render.Options{Limits: render.Limits{FileBytes: 1 << 10}})
+	other := memory(t, "-- eu.yaml --\nname: eu\n-- big.bin --\n"+strings.Repeat("x", 2<<10)+"\n-- templates/no.yaml --\nno: object\n")
+	for name, c := range map[string]struct {
+		files  string
+		source v1alpha1.Source
+		want   outcome
+	}{
+		"a chart": {
+			"-- Chart.yaml --\n{apiVersion: v2, name: web, version: 2.0.0}\n-- templates/cm.yaml --\n{apiVersion: v1, kind: ConfigMap, metadata: {name: {{ .Values.name }}}}\n",
+			v1alpha1.Source{Path: ".", Helm: &v1alpha1.HelmSource{ValueFiles: []string{"$env/eu.yaml"}}},
+			outcome{Renderer: render.Helm, Objects: []string{"templates/cm.yaml: ConfigMap eu"}, Outside: []string{"$env/eu.yaml"}},
+		},
+		"manifests": {
+			"-- apps/cm.yaml --\n{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n",
+			v1alpha1.Source{Path: ".", Directory: &v1alpha1.DirectorySource{Recurse: true}},
+			outcome{Renderer: render.Directory, Objects: []string{"apps/cm.yaml:1: ConfigMap a"}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all, err := tree.Mount(memory(t, c.files), map[string]tree.Tree{"$env": other})
+			if err != nil {
+				t.Fatal(err)
+			}
+			result, err := r.Render(t.Context(), render.Request{Tree: all, Name: "web", Namespace: "team", Source: c.source})
+			if diff := cmp.Diff(c.want, outcomeOf(result, err, "")); diff != "" {
+				t.Errorf("want (-), got (+):\n%s", diff)
+			}
+		})
+	}
+}

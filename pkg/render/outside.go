@@ -4,6 +4,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/plumb-gitops/plumb/pkg/tree"
 )
 
 // access is how a path mattered, the stronger the greater. A change of a path's
@@ -47,8 +49,10 @@ func (r *records) add(name string, a access) {
 	}
 }
 
+// within says whether a path lies in a directory. What stands beside the root is not
+// in it: of another repository only what is read there counts.
 func within(name, dir string) bool {
-	return dir == "." || name == dir || strings.HasPrefix(name, dir+"/")
+	return dir == "." && !tree.Beside(name) || name == dir || strings.HasPrefix(name, dir+"/")
 }
 
 func (r *records) outside() []string {

@@ -4,8 +4,9 @@
 // of the repository runs and nothing of the network is read. YAML directories are
 // rendered in process under limits; kustomize, Helm and Jsonnet run in the processes
 // of render/child. Files encrypted by SOPS are decrypted where they are read, whatever
-// reads them, and variables are replaced in what was rendered. It may import app/v1alpha1, object, fault and its own
-// sub-packages; never git, whose Tree it takes as an interface.
+// reads them, and variables are replaced in what was rendered. It may import
+// app/v1alpha1, object, tree, fault and its own sub-packages; never git, whose Tree it
+// takes as an interface.
 //
 // What is wrong with the source is a permanent fault with reason RenderFailed that
 // names the place. A killed child is a transient fault once; the second time, with

@@ -15,12 +15,17 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/fault"
 )
 
-// mounted is a tree with others at some of its paths.
+// mounted is a tree with others at some of its paths. Those in its root whose names
+// begin with a dollar sign stand beside its own files: they are reached by their names
+// and not listed, so that who reads all of the root does not read them.
 type mounted struct {
 	base Tree
 	at   map[string]Tree
 	over map[string]bool // directories above mounts, which base need not have
 }
+
+// Beside says whether a path leads to a tree that stands beside the root, or would.
+func Beside(name string) bool { return strings.HasPrefix(name, "$") }
 
 // Mount returns base with other trees at paths. What stands at such a path in base,
 // other than a submodule, is a permanent fault, and so are paths within each other.
@@ -121,7 +126,7 @@ func (m *mounted) ReadDir(name string) ([]fs.DirEntry, error) {
 		byName[e.Name()] = e
 	}
 	for p := range m.at {
-		if below, ok := under(name, p); ok {
+		if below, ok := listed(name, p); ok {
 			byName[below] = fs.FileInfoToDirEntry(info{directory(below)})
 		}
 	}
@@ -143,6 +148,14 @@ func under(dir, p string) (string, bool) {
 	}
 	first, _, _ := strings.Cut(p, "/")
 	return first, true
+}
+
+// listed is under, but for what stands beside the root.
+func listed(dir, p string) (string, bool) {
+	if dir == "." && Beside(p) {
+		return "", false
+	}
+	return under(dir, p)
 }
 
 // ReadFile implements fs.ReadFileFS.
@@ -206,38 +219,59 @@ func (m *mounted) Hash(name string) (string, bool) {
 	return hex.EncodeToString(h.Sum(nil)), true
 }
 
-// Digest implements Tree. Paths of the base keep what its own Digest tells.
+// Digest implements Tree. Paths of the base keep what its own Digest tells; what stands
+// beside the root counts only where it is named.
 func (m *mounted) Digest(name string, outside []string) (string, error) {
 	name = path.Clean(name)
 	t, rest := m.route(name)
-	if t != m.base || m.over[name] {
-		return digest(m, name, outside)
-	}
 	var own, others []string
 	for _, p := range outside {
 		p = path.Clean(p)
-		if holder, _ := m.route(p); holder == m.base && !m.over[p] {
+		if holder, _ := m.route(p); holder == m.base && t == m.base && !m.over[p] {
 			own = append(own, p)
 			continue
 		}
 		others = append(others, p)
 	}
 	sum, err := t.Digest(rest, own)
-	if err != nil || len(others) == 0 {
+	if err != nil && m.made(name) {
+		sum, err = "", nil
+	}
+	below := m.below(name)
+	if err != nil || len(below)+len(others) == 0 {
 		return sum, err
 	}
-	return digest(prefixed{m, sum}, ".", others)
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %s\n", sum, below)
+	return digest(prefixed{m, hex.EncodeToString(h.Sum(nil))}, prefix, others)
 }
 
-// prefixed is a tree whose root has another hash.
+// below tells the trees that are listed below a directory.
+func (m *mounted) below(name string) (told string) {
+	if !m.over[name] {
+		return ""
+	}
+	for _, p := range slices.Sorted(maps.Keys(m.at)) {
+		if _, ok := listed(name, p); ok {
+			hash, _ := m.at[p].Hash(".")
+			told += fmt.Sprintf("%q %s\n", p, hash)
+		}
+	}
+	return told
+}
+
+// prefix is no path of any tree.
+const prefix = "/"
+
+// prefixed is a tree that has a hash for what a digest begins with.
 type prefixed struct {
 	*mounted
-	root string
+	hash string
 }
 
 func (p prefixed) Hash(name string) (string, bool) {
-	if name == "." {
-		return p.root, true
+	if name == prefix {
+		return p.hash, true
 	}
 	return p.mounted.Hash(name)
 }

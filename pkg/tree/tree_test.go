@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/plumb-gitops/plumb/pkg/tree"
 )
 
@@ -43,12 +45,16 @@ func TestATreeIsAFileSystem(t *testing.T) {
 		want []string
 	}{
 		"in memory":              {base, []string{"apps/web/a.yaml", "base/b.yaml", "link"}},
-		"with one at its root":   {mount(t, base, map[string]tree.Tree{"$values": values}), []string{"apps/web/a.yaml", "$values/prod/values.yaml"}},
+		"with one at its root":   {mount(t, base, map[string]tree.Tree{"$values": values}), []string{"apps/web/a.yaml"}},
 		"with one further below": {mount(t, base, map[string]tree.Tree{"apps/web/charts/redis": values}), []string{"apps/web/a.yaml", "apps/web/charts/redis/prod/values.yaml"}},
 		"a directory of another": {tree.Sub(mount(t, base, map[string]tree.Tree{"apps/web/charts/x": values}), "apps/web"), []string{"a.yaml", "charts/x/prod/values.yaml"}},
 		"with one in another": {
 			mount(t, mount(t, base, map[string]tree.Tree{"$chart": values}), map[string]tree.Tree{"$chart/charts/x": values}),
-			[]string{"$chart/prod/values.yaml", "$chart/charts/x/prod/values.yaml"},
+			[]string{"apps/web/a.yaml"},
+		},
+		"one that stands beside, with one in it": {
+			tree.Sub(mount(t, mount(t, base, map[string]tree.Tree{"$chart": values}), map[string]tree.Tree{"$chart/charts/x": values}), "$chart"),
+			[]string{"prod/values.yaml", "charts/x/prod/values.yaml"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,18 +132,69 @@ func TestADigestMovesWithItsContent(t *testing.T) {
 			t.Errorf("after a change of %s the digest moved: %v, want %v", name, moved, moves)
 		}
 	}
-	root := func(tr tree.Tree) string {
-		d, err := tr.Digest(".", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	}
-	if root(build(nil)) == root(build(map[string]string{"$values/dev.yaml": "changed"})) {
-		t.Error("the digest of the root does not cover what is mounted")
-	}
 	if _, err := build(nil).Digest("nowhere", nil); err == nil {
 		t.Error("a path that is not there has a digest")
+	}
+}
+
+// What stands beside the root is another repository: who renders all of the root has
+// read there only what is named.
+func TestWhatStandsBesideTheRootIsNoPartOfIt(t *testing.T) {
+	build := func(changed string) tree.Tree {
+		content := map[string]map[string]string{
+			"": {"a.yaml": "a", "templates/b": "b"}, "$values": {"prod.yaml": "v", "dev.yaml": "w"}, "charts/redis": {"Chart.yaml": "r"},
+		}
+		trees := map[string]tree.Tree{}
+		for at, own := range content {
+			for name, data := range own {
+				if strings.TrimPrefix(at+"/"+name, "/") == changed {
+					own[name] = data + " changed"
+				}
+			}
+			trees[at] = files(t, own)
+		}
+		whole := mount(t, trees[""], map[string]tree.Tree{"$values": trees["$values"]})
+		return mount(t, whole, map[string]tree.Tree{"charts/redis": trees["charts/redis"]})
+	}
+	var listed []string
+	if err := fs.WalkDir(build(""), ".", func(name string, d fs.DirEntry, err error) error {
+		if !d.IsDir() {
+			listed = append(listed, name)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a.yaml", "charts/redis/Chart.yaml", "templates/b"}, listed); diff != "" {
+		t.Errorf("listed (-want +got):\n%s", diff)
+	}
+	for name, c := range map[string]struct {
+		path    string
+		outside []string
+		moves   map[string]bool
+	}{
+		"the root": {".", nil, map[string]bool{
+			"a.yaml": true, "templates/b": true, "charts/redis/Chart.yaml": true, "$values/prod.yaml": false, "$values/dev.yaml": false}},
+		"the root with a file beside it": {".", []string{"$values/prod.yaml"}, map[string]bool{
+			"a.yaml": true, "charts/redis/Chart.yaml": true, "$values/prod.yaml": true, "$values/dev.yaml": false}},
+		"a directory and the root": {"templates", []string{"."}, map[string]bool{
+			"a.yaml": true, "templates/b": true, "charts/redis/Chart.yaml": true, "$values/dev.yaml": true}},
+		"what stands beside": {"$values", []string{"a.yaml"}, map[string]bool{
+			"a.yaml": true, "templates/b": false, "$values/dev.yaml": true}},
+		"a directory that only a mount makes": {"charts", nil, map[string]bool{"charts/redis/Chart.yaml": true, "a.yaml": false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before, err := build("").Digest(c.path, c.outside)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for changed, moves := range c.moves {
+				after, err := build(changed).Digest(c.path, c.outside)
+				if err != nil || (after != before) != moves {
+					t.Errorf("after a change of %s the digest moved: %v (%v), want %v", changed, after != before, err, moves)
+				}
+			}
+		})
 	}
 }
 
