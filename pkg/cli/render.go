@@ -17,34 +17,38 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
-	"github.com/plumb-gitops/plumb/pkg/config"
-	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/object"
-	"github.com/plumb-gitops/plumb/pkg/plan"
-	"github.com/plumb-gitops/plumb/pkg/render"
-	"github.com/plumb-gitops/plumb/pkg/render/substitute"
-	"github.com/plumb-gitops/plumb/pkg/source"
 )
 
 // maxApplication is the largest file with an Application in bytes.
 const maxApplication = 1 << 20
 
-func newRender(Env) *cobra.Command {
-	var file, dir, configFile string
+func newRender(env Env) *cobra.Command {
+	var in renderInput
+	var file string
 	var timeout time.Duration
 	c := &cobra.Command{
 		Use:   "render -f app.yaml [--dir TREE]",
 		Short: "Print what would be applied, as YAML, without a cluster",
-		Long: `Render the source of an Application as the worker does, under the same limits,
-and print the objects as they would be applied, in the order of the render.
+		Long: `Render an Application as the worker does, under the same limits, and print the objects
+as they would be applied, in the order of the render, the marks of ownership included.
+What is printed holds the values of Secrets.
 
-With --dir the tree on disk is rendered, as if it were the root of the repository.
-Without it the repository is fetched, with the git section of --config when it
-is given. Kinds that are neither built in nor defined in the tree are taken as
-namespaced.`,
+With --dir the tree on disk is rendered, as if it were the root of spec.source.repo.
+All else that the Application is made of (spec.sources, charts and what they depend
+on) is fetched, with the git section of --config when it is given, unless --source
+names a directory for it: --source chart=DIR for the chart of spec.source.helm. With
+--dir, and for such directories, no signature is verified.
+
+What a worker reads of its cluster is given in files: the ConfigMaps and Secrets of
+spec.source.substitute, spec.source.verify and secretRef with --vars-from, keys of
+spec.source.decryption with --keys. Kinds that are neither built in nor defined in the
+tree are taken as namespaced.`,
 		Example: `  plumb render -f app.yaml --dir ~/config
   plumb render -f app.yaml --dir . | kubectl diff -f -
-  plumb render -f app.yaml --config plumb.yaml      # fetches spec.source.repo`,
+  plumb render -f app.yaml --config plumb.yaml      # fetches spec.source.repo
+  plumb render -f app.yaml --dir . --source values=../values --source chart=../charts/web
+  plumb render -f app.yaml --dir . --vars-from cluster.yaml --var region=eu --keys age.agekey`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			a, err := readApplication(file, c.InOrStdin())
@@ -53,12 +57,8 @@ namespaced.`,
 			}
 			ctx, cancel := context.WithTimeout(c.Context(), timeout)
 			defer cancel()
-			tree, done, err := treeOf(ctx, a, dir, configFile)
-			if err != nil {
-				return err
-			}
-			defer done()
-			set, err := rendered(ctx, a, tree, c.ErrOrStderr())
+			in.notes = env.Err
+			set, err := in.render(ctx, a)
 			if err != nil {
 				return err
 			}
@@ -66,10 +66,8 @@ namespaced.`,
 		},
 	}
 	c.Flags().StringVarP(&file, "filename", "f", "", "`file` with the Application; - reads standard input")
-	c.Flags().StringVar(&dir, "dir", "", "`directory` to render instead of spec.source.repo")
-	c.Flags().StringVar(&configFile, "config", "", "configuration `file` whose git section is used to fetch")
+	in.flags(c)
 	c.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long fetching and rendering may take")
-	c.MarkFlagsMutuallyExclusive("dir", "config")
 	return c
 }
 
@@ -149,73 +147,6 @@ func onlyDocument(raw []byte) ([]byte, error) {
 			only = document
 		}
 	}
-}
-
-// treeOf opens the directory, or fetches the repository into one of its own.
-func treeOf(ctx context.Context, a *v1alpha1.Application, dir, configFile string) (tree render.Tree, done func(), err error) {
-	if dir != "" {
-		root, err := os.OpenRoot(dir)
-		if err != nil {
-			return nil, nil, fmt.Errorf("open tree: %w", err)
-		}
-		// os.Root follows no link out of the directory, and its FS is documented to have these methods.
-		return root.FS().(render.Tree), func() { _ = root.Close() }, nil
-	}
-	c := config.Default()
-	if configFile != "" {
-		if c, err = config.Load(configFile, "git"); err != nil {
-			return nil, nil, err
-		}
-	}
-	return fetched(ctx, a, c.Git)
-}
-
-func fetched(ctx context.Context, a *v1alpha1.Application, c config.Git) (_ render.Tree, done func(), err error) {
-	if a.Spec.Source.Semver != "" || a.Spec.Source.Verify != nil {
-		return nil, nil, errors.New("fetch: spec.source.semver and spec.source.verify do not work yet; remove them, or give a tree with --dir")
-	}
-	u, err := git.ParseURL(a.Spec.Source.Repo, c.InsecureHosts)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read spec.source.repo: %w; give the configuration that allows it with --config, or a tree with --dir", err)
-	}
-	credential, err := source.Policy{Git: c}.Credential(ctx, a, u, nil, "") // of the configuration: there is no cluster to read a Secret from
-	if err != nil {
-		return nil, nil, err
-	}
-	dir, err := os.MkdirTemp("", "plumb-render-")
-	if err != nil {
-		return nil, nil, fmt.Errorf("fetch: %w", err)
-	}
-	remove := func() { _ = os.RemoveAll(dir) }
-	store, err := git.Open(dir, git.Options{})
-	if err != nil {
-		remove()
-		return nil, nil, fmt.Errorf("fetch: %w", err)
-	}
-	done = func() { _ = store.Close(); remove() }
-	commit, err := store.Fetch(ctx, git.Query{URL: u, Ref: a.Spec.Source.Ref, Credential: credential})
-	if err == nil {
-		tree, err := store.Tree(ctx, u, commit.SHA)
-		if err == nil {
-			return tree, done, nil
-		}
-	}
-	done()
-	return nil, nil, err
-}
-
-func rendered(ctx context.Context, a *v1alpha1.Application, tree render.Tree, notes io.Writer) (object.Set, error) {
-	r := render.New(render.Options{})
-	defer r.Close()
-	q := render.Request{Tree: tree, Source: a.Spec.Source, Name: a.Name, Namespace: a.TargetNamespace()}
-	if s := a.Spec.Source.Substitute; s != nil {
-		q.Variables = substitute.Merge(s.Vars) // what a cluster holds is not known here
-	}
-	result, err := r.Render(ctx, q)
-	if err != nil {
-		return object.Set{}, err
-	}
-	return plan.Prepare(result.Objects, a, scopes(notes))
 }
 
 func printSet(w io.Writer, set object.Set) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/plumb-gitops/plumb/pkg/app"
+	"github.com/plumb-gitops/plumb/pkg/fault"
 	apiv1 "github.com/plumb-gitops/plumb/proto/plumb/api/v1"
 	"github.com/plumb-gitops/plumb/proto/plumb/api/v1/apiv1connect"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
@@ -20,13 +21,17 @@ func newSync(env Env) *cobra.Command {
 	var a api
 	var s selection
 	var timeout time.Duration
-	var noWait bool
+	var noWait, override bool
 	c := &cobra.Command{
 		Use:   "sync <namespace>/<name>",
 		Short: "Sync an Application now and wait for the end",
 		Long: `Ask the worker of the Application's cluster for an attempt at the newest commit,
 also when nothing seems to have changed, and wait until it is live and healthy.
-The exit code is 0 when it is, 1 when it failed or did not end in time.`,
+The exit code is 0 when it is, 1 when it failed or did not end in time.
+
+Where a window of spec.sync.windows is closed nothing is written, and the command ends
+with when it opens; --override-windows writes all the same, once, and an Event tells
+who asked. Dependencies and required checks are waited for.`,
 		Example: `  plumb sync team-a/web
   plumb sync team-a/web --cluster prod --timeout 15m
   plumb sync team-a/web --no-wait`,
@@ -41,7 +46,7 @@ The exit code is 0 when it is, 1 when it failed or did not end in time.`,
 				return err
 			}
 			w := &waiting{api: &a, client: client, key: key, cluster: s.cluster, out: c.OutOrStdout(), timeout: timeout}
-			w.ask = w.sync
+			w.ask = func(ctx context.Context) (string, error) { return w.sync(ctx, env.Getenv("USER"), override) }
 			return a.explained(w.run(c.Context(), noWait))
 		},
 	}
@@ -49,6 +54,7 @@ The exit code is 0 when it is, 1 when it failed or did not end in time.`,
 	s.flags(c)
 	c.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "how long to wait")
 	c.Flags().BoolVar(&noWait, "no-wait", false, "only ask")
+	c.Flags().BoolVar(&override, "override-windows", false, "write although a window is closed")
 	return c
 }
 
@@ -69,6 +75,7 @@ type waiting struct {
 	out     io.Writer
 	timeout time.Duration
 	ask     func(context.Context) (id string, err error)
+	told    string // why it waits, as it was said last
 }
 
 // poll is how often the state is looked at without a fact; request is how long
@@ -98,8 +105,10 @@ func (w *waiting) run(ctx context.Context, noWait bool) error {
 	return w.wait(ctx, id, facts)
 }
 
-func (w *waiting) sync(ctx context.Context) (string, error) {
-	r, err := w.client.Sync(ctx, connect.NewRequest(&apiv1.SyncRequest{Cluster: w.cluster, Namespace: w.key.Namespace, Name: w.key.Name}))
+func (w *waiting) sync(ctx context.Context, by string, override bool) (string, error) {
+	r, err := w.client.Sync(ctx, connect.NewRequest(&apiv1.SyncRequest{
+		Cluster: w.cluster, Namespace: w.key.Namespace, Name: w.key.Name, RequestedBy: by, OverrideWindows: override,
+	}))
 	if err != nil {
 		return "", err
 	}
@@ -132,9 +141,12 @@ func (w *waiting) wait(ctx context.Context, id string, facts <-chan *apiv1.Event
 			return err
 		}
 		if done, err := verdict(state, id); done {
-			w.last(state)
+			if !isHeld(state) {
+				w.last(state)
+			}
 			return err
 		}
+		w.explain(state, id)
 		select {
 		case e := <-facts:
 			fmt.Fprintln(w.out, line(e))
@@ -164,6 +176,9 @@ func verdict(s *eventsv1.ApplicationState, id string) (done bool, err error) {
 	if s.GetRequested() != id {
 		return false, nil
 	}
+	if isHeld(s) {
+		return verdictOfHeld(s)
+	}
 	switch s.GetResult() {
 	case "succeeded":
 		return true, nil
@@ -171,6 +186,38 @@ func verdict(s *eventsv1.ApplicationState, id string) (done bool, err error) {
 		return true, fmt.Errorf("%s/%s: %s: %w", s.GetNamespace(), s.GetName(), s.GetReason(), errors.New(s.GetMessage()))
 	}
 	return false, nil
+}
+
+// isHeld says whether a revision waits before anything was written. What is green
+// or ready later lets it go on; a window may be closed for long, and other things
+// somebody has to mend.
+func isHeld(s *eventsv1.ApplicationState) bool {
+	switch fault.Reason(s.GetReason()) {
+	case fault.WindowClosed, fault.Suspended, fault.ChecksPending, fault.ChecksFailed, fault.DependencyNotReady:
+		return s.GetReady() != "True"
+	}
+	return false
+}
+
+// verdictOfHeld ends the wait when only time or somebody's work can.
+func verdictOfHeld(s *eventsv1.ApplicationState) (done bool, err error) {
+	closed := s.GetReason() == string(fault.WindowClosed)
+	if !closed && s.GetReady() != "False" {
+		return false, nil
+	}
+	how := ""
+	if closed {
+		how = "; to write all the same: plumb sync --override-windows " + s.GetNamespace() + "/" + s.GetName()
+	}
+	return true, fmt.Errorf("%s/%s: %s: %s%s", s.GetNamespace(), s.GetName(), s.GetReason(), s.GetMessage(), how)
+}
+
+// explain tells once what the request waits for.
+func (w *waiting) explain(s *eventsv1.ApplicationState, id string) {
+	if s.GetRequested() == id && isHeld(s) && w.told != s.GetMessage() {
+		w.told = s.GetMessage()
+		fmt.Fprintf(w.out, "%s: %s: %s\n", w.key, s.GetReason(), printable(s.GetMessage()))
+	}
 }
 
 func (w *waiting) last(s *eventsv1.ApplicationState) {
