@@ -60,6 +60,9 @@ type Request struct {
 	// ChartPath is where the tree holds the chart of Source.Helm.Chart; empty: the
 	// chart is the one at Source.Path. Value files are relative to Source.Path.
 	ChartPath string
+	// Aside surrounds a wait for a render child, so that the caller's place can serve
+	// others meanwhile; nil: it is only waited.
+	Aside func(wait func() error) error
 }
 
 // Names of the renderers, in Result.Renderer.
@@ -178,9 +181,11 @@ func (r *Renderer) run(ctx context.Context, q Request, v *view, root, renderer s
 	if err != nil {
 		return nil, err
 	}
-	items, err := r.children.Render(ctx, job, v, key)
+	items, err := r.children.Render(ctx, job, v, child.Origin{
+		Key: key, Source: fmt.Sprintf("%s/%s %s %s", q.Namespace, q.Name, q.Source.Repo, q.Source.Path), Aside: q.Aside,
+	})
 	if err != nil {
-		return nil, err
+		return nil, located(root, err)
 	}
 	objects := make([]object.Object, 0, len(items))
 	for _, item := range items {
@@ -191,6 +196,15 @@ func (r *Renderer) run(ctx context.Context, q Request, v *view, root, renderer s
 		objects = append(objects, o)
 	}
 	return objects, nil
+}
+
+// located names the source of a child that died: it says no place itself.
+func located(root string, err error) error {
+	var f *fault.Error
+	if !child.Died(err) || !errors.As(err, &f) || f.Place != (fault.Place{}) {
+		return err
+	}
+	return &fault.Error{Class: f.Class, Reason: f.Reason, After: f.After, Place: fault.Place{File: root}, Err: f.Err}
 }
 
 func refuse(place fault.Place, format string, args ...any) error {

@@ -21,6 +21,10 @@ func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }
 
+// lowPriority gives a child, which leads a group of its own, what no other process
+// wants of the processor: all its threads, and those that they will start.
+func lowPriority(pid int) { _ = unix.Setpriority(unix.PRIO_PGRP, pid, 19) }
+
 // confine takes from the process what a render does not need: it opens no file and
 // no socket any more, and its memory ends at the limit.
 func confine(memory int64) error {

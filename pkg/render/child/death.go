@@ -63,7 +63,7 @@ func (w *lastWords) String() string {
 	return string(w.text)
 }
 
-// poison remembers the keys whose child died, the newest of them.
+// poison remembers the keys whose child died or was slow, the newest of them.
 type poison struct {
 	mu     sync.Mutex
 	deaths map[string]*record
@@ -90,25 +90,46 @@ func (p *poison) check(key string) error {
 	return nil
 }
 
+// slow is true for a key that died, or was marked.
+func (p *poison) slow(key string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.deaths[key] != nil
+}
+
+// mark remembers a key that took long.
+func (p *poison) mark(key string) {
+	if key == "" {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.record(key)
+}
+
+func (p *poison) record(key string) *record {
+	if r := p.deaths[key]; r != nil {
+		return r
+	}
+	if p.deaths == nil {
+		p.deaths = map[string]*record{}
+	}
+	if len(p.order) >= maxPoisoned {
+		delete(p.deaths, p.order[0])
+		p.order = p.order[1:]
+	}
+	p.deaths[key] = &record{}
+	p.order = append(p.order, key)
+	return p.deaths[key]
+}
+
 func (p *poison) add(key string, died *deathError) error {
 	if key == "" {
 		return fault.Retry(fault.RenderFailed, "%w", died)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := p.deaths[key]
-	if r == nil {
-		if p.deaths == nil {
-			p.deaths = map[string]*record{}
-		}
-		if len(p.order) >= maxPoisoned {
-			delete(p.deaths, p.order[0])
-			p.order = p.order[1:]
-		}
-		r = &record{}
-		p.deaths[key] = r
-		p.order = append(p.order, key)
-	}
+	r := p.record(key)
 	r.count++
 	r.cause = died.cause
 	if r.count < maxDeaths {

@@ -23,7 +23,8 @@ type Tree interface {
 // Options are tunables of a Pool; zero fields take the defaults.
 type Options struct {
 	Warm     int           // idle children kept; 1, negative: none
-	Parallel int           // children at work; GOMAXPROCS but at least 4
+	Parallel int           // children at work, and half as many that are slow; GOMAXPROCS but at least 4
+	Slice    time.Duration // after which a render is slow; 2 s
 	Renders  int           // renders by one child, while all succeed; 100
 	Timeout  time.Duration // of a render, by the wall clock; 30 s
 	CPU      time.Duration // of a render, whole seconds; 20 s
@@ -36,6 +37,7 @@ type Options struct {
 func (o Options) filled() Options {
 	fill(&o.Warm, 1)
 	fill(&o.Parallel, max(4, runtime.GOMAXPROCS(0)))
+	fill(&o.Slice, 2*time.Second)
 	fill(&o.Renders, 100)
 	fill(&o.Timeout, 30*time.Second)
 	fill(&o.CPU, 20*time.Second)
@@ -52,10 +54,11 @@ func fill[T ~int | ~int64](v *T, otherwise T) {
 
 // Pool keeps children. The first render starts the first one.
 type Pool struct {
-	o      Options
-	slots  chan struct{}
-	poison poison
-	starts chan startRequest
+	o       Options
+	lanes   *lanes
+	trusted trusted
+	poison  poison
+	starts  chan startRequest
 
 	mu      sync.Mutex
 	started bool
@@ -69,7 +72,7 @@ type Pool struct {
 func NewPool(o Options) *Pool {
 	o = o.filled()
 	return &Pool{
-		o: o, slots: make(chan struct{}, o.Parallel), starts: make(chan startRequest),
+		o: o, lanes: newLanes(o), starts: make(chan startRequest),
 		all: map[*process]struct{}{}, done: make(chan struct{}),
 	}
 }
@@ -91,29 +94,64 @@ func (p *Pool) Close() {
 	}
 }
 
-// Render gives job to a child. key stands for all that the render depends on; with a
-// key whose child died twice no child is started. An empty key is not remembered.
-func (p *Pool) Render(ctx context.Context, job Job, tree Tree, key string) ([]manifest.Rendered, error) {
-	if err := p.poison.check(key); err != nil {
+// Origin says where a job comes from. Its zero value is a stranger.
+type Origin struct {
+	// Key stands for all that the render depends on: with one whose child died twice
+	// no child is started. Empty: not remembered.
+	Key string
+	// Source is the same at every revision: those whose last render succeeded go first.
+	Source string
+	// Aside surrounds a wait for a free child; nil: it is only waited.
+	Aside func(wait func() error) error
+}
+
+// Render gives job to a child.
+func (p *Pool) Render(ctx context.Context, job Job, tree Tree, from Origin) ([]manifest.Rendered, error) {
+	if err := p.poison.check(from.Key); err != nil {
 		return nil, err
 	}
-	select {
-	case p.slots <- struct{}{}:
-		defer func() { <-p.slots }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if from.Aside == nil {
+		from.Aside = func(wait func() error) error { return wait() }
 	}
-	c, err := p.take(ctx)
-	if err != nil {
-		return nil, fault.Retry(fault.RenderFailed, "start render child: %w", err)
+	in := &p.lanes.quick
+	if p.poison.slow(from.Key) {
+		in = &p.lanes.slow
 	}
-	items, err := c.render(ctx, job, tree)
-	p.give(c)
+	items, ousted, err := p.attempt(ctx, job, tree, from, in)
+	if ousted && err != nil && ctx.Err() == nil {
+		p.poison.mark(from.Key)
+		items, _, err = p.attempt(ctx, job, tree, from, &p.lanes.slow)
+	}
+	if ctx.Err() != nil {
+		return items, err
+	}
+	p.trusted.set(from.Source, err == nil)
 	var died *deathError
-	if errors.As(err, &died) && ctx.Err() == nil {
-		return nil, p.poison.add(key, died)
+	if errors.As(err, &died) {
+		return nil, p.poison.add(from.Key, died)
 	}
 	return items, err
+}
+
+// attempt renders once, beginning in a lane. What was ousted has to begin anew.
+func (p *Pool) attempt(ctx context.Context, job Job, tree Tree, from Origin, in *lane) (items []manifest.Rendered, ousted bool, err error) {
+	if err := in.enter(ctx, p.trusted.has(from.Source), from.Aside); err != nil {
+		return nil, false, err
+	}
+	held := &place{lanes: p.lanes, in: in}
+	defer func() { ousted = held.leave() }()
+	c, err := p.take(ctx)
+	if err != nil {
+		return nil, false, fault.Retry(fault.RenderFailed, "start render child: %w", err)
+	}
+	if in == &p.lanes.slow {
+		c.yield()
+	} else {
+		defer time.AfterFunc(p.o.Slice, func() { held.outstay(c) }).Stop()
+	}
+	items, err = c.render(ctx, job, tree)
+	p.give(c)
+	return items, false, err
 }
 
 // take returns an idle child that is still alive, or starts one.
@@ -135,7 +173,7 @@ func (p *Pool) take(ctx context.Context) (*process, error) {
 // give keeps a child that may serve again, and replaces one that may not.
 func (p *Pool) give(c *process) {
 	p.mu.Lock()
-	keep := !p.closed && c.clean && c.renders < p.o.Renders && len(p.idle) < p.o.Warm
+	keep := !p.closed && c.reusable() && c.renders < p.o.Renders && len(p.idle) < p.o.Warm
 	if keep {
 		p.idle = append(p.idle, c)
 	} else {

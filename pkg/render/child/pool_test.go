@@ -56,7 +56,7 @@ func newPool(t *testing.T, o Options) *Pool {
 
 func render(t *testing.T, p *Pool) {
 	t.Helper()
-	items, err := p.Render(t.Context(), good, tree, "")
+	items, err := p.Render(t.Context(), good, tree, Origin{})
 	if err != nil || len(items) != 1 {
 		t.Fatalf("got %d objects and error %v, want one object", len(items), err)
 	}
@@ -94,7 +94,7 @@ func TestChildOfAFailedRenderIsReplaced(t *testing.T) {
 	p := newPool(t, Options{})
 	render(t, p)
 	first := only(t, p)
-	if _, err := p.Render(t.Context(), Job{Kustomize: &kustomize.Params{Path: "nowhere"}}, tree, ""); err == nil {
+	if _, err := p.Render(t.Context(), Job{Kustomize: &kustomize.Params{Path: "nowhere"}}, tree, Origin{}); err == nil {
 		t.Fatal("want an error")
 	}
 	if first.alive() {
@@ -119,7 +119,7 @@ func TestCloseEndsChildrenAtWork(t *testing.T) {
 	slow := blocking{MapFS: tree, asked: make(chan struct{}, 100), answer: make(chan struct{})}
 	ended := make(chan error, 1)
 	go func() {
-		_, err := p.Render(context.Background(), good, slow, "")
+		_, err := p.Render(context.Background(), good, slow, Origin{})
 		ended <- err
 	}()
 	<-slow.asked
@@ -128,7 +128,7 @@ func TestCloseEndsChildrenAtWork(t *testing.T) {
 	if err := <-ended; err == nil {
 		t.Error("a render outlived its pool")
 	}
-	if _, err := p.Render(t.Context(), good, tree, ""); !errors.Is(err, errClosed) {
+	if _, err := p.Render(t.Context(), good, tree, Origin{}); !errors.Is(err, errClosed) {
 		t.Errorf("error is %v, want %v", err, errClosed)
 	}
 }
@@ -148,7 +148,7 @@ func (b blocking) Stat(name string) (fs.FileInfo, error) {
 func TestMemoryHogIsKilledAndTheNextRenderWorks(t *testing.T) {
 	p := newPool(t, Options{Memory: 256 << 20})
 	render(t, p)
-	_, err := p.Render(t.Context(), hog, tree, "")
+	_, err := p.Render(t.Context(), hog, tree, Origin{})
 	if class, _ := fault.ClassOf(err); err == nil || class != fault.Transient || !strings.Contains(err.Error(), "more than 256 MiB of memory") {
 		t.Errorf("error is %v (%s)", err, class)
 	}
@@ -171,7 +171,7 @@ func TestClocksEndARender(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			job := Job{Helm: &helm.Params{Path: "slow", ReleaseName: "a"}}
-			_, err := newPool(t, c.options).Render(t.Context(), job, files, "")
+			_, err := newPool(t, c.options).Render(t.Context(), job, files, Origin{})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error is %v, want %q in it", err, c.want)
 			}
@@ -189,7 +189,7 @@ func TestResultBeyondTheLimitIsRefused(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, err := newPool(t, c.options).Render(t.Context(), good, tree, "")
+			_, err := newPool(t, c.options).Render(t.Context(), good, tree, Origin{})
 			if (c.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error is %v, want %q", err, c.want)
 			}
@@ -262,7 +262,7 @@ func waitFor(t *testing.T, what string, holds func() bool) {
 // beParent starts a child, tells its process id and waits to be killed.
 func beParent() {
 	p := NewPool(Options{})
-	if _, err := p.Render(context.Background(), good, tree, ""); err != nil {
+	if _, err := p.Render(context.Background(), good, tree, Origin{}); err != nil {
 		fmt.Println(err)
 		return
 	}

@@ -29,8 +29,9 @@ type process struct {
 	renders int
 	clean   bool
 
-	mu    sync.Mutex
-	cause string // why it was killed
+	mu      sync.Mutex
+	cause   string // why it was killed
+	yielded bool
 }
 
 func startProcess(o Options) (*process, error) {
@@ -78,6 +79,21 @@ func (c *process) kill(cause string) {
 	}
 	c.mu.Unlock()
 	_ = c.cmd.Process.Kill()
+}
+
+// yield lets others have the processor first. There is no way back.
+func (c *process) yield() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.yielded = true
+	lowPriority(c.cmd.Process.Pid)
+}
+
+// reusable is true for a child that left nothing behind and is as at its start.
+func (c *process) reusable() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.clean && !c.yielded && c.cause == ""
 }
 
 // end kills the process and waits until it is gone.
