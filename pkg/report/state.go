@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/policy"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
 
@@ -17,7 +18,7 @@ func State(cluster string, a *v1alpha1.Application, now time.Time) *eventsv1.App
 	s := &eventsv1.ApplicationState{
 		Cluster: cluster, Namespace: a.Namespace, Name: a.Name,
 		Repo: a.Spec.Source.Repo, Ref: a.Spec.Source.Ref, Path: a.Spec.Source.Path,
-		Revision: a.Status.Revision, Suspended: a.Spec.Suspend, Requested: a.Status.Requested,
+		Revision: a.Status.Revision, Suspended: policy.Suspended(a, now), Requested: a.Status.Requested,
 		Synced: condition(a, v1alpha1.ConditionSynced), Healthy: condition(a, v1alpha1.ConditionHealthy),
 		Drifted:   condition(a, v1alpha1.ConditionDrifted),
 		UpdatedAt: timestamppb.New(now), CreatedAt: timestamppb.New(a.CreationTimestamp.Time),

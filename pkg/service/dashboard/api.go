@@ -57,7 +57,9 @@ func (s *server) Sync(ctx context.Context, r *connect.Request[apiv1.SyncRequest]
 	if err != nil {
 		return nil, err
 	}
-	question := &eventsv1.AskSync{Namespace: r.Msg.GetNamespace(), Name: r.Msg.GetName(), RequestedBy: "API token"}
+	question := &eventsv1.AskSync{
+		Namespace: r.Msg.GetNamespace(), Name: r.Msg.GetName(), RequestedBy: by(r.Msg.GetRequestedBy()), OverrideWindows: r.Msg.GetOverrideWindows(),
+	}
 	answer := &eventsv1.AnswerSync{}
 	if err := s.bus.Ask(ctx, cluster, "sync", question, answer); err != nil {
 		return nil, coded(err)

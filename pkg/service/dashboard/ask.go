@@ -70,6 +70,37 @@ func (s *server) Confirm(ctx context.Context, r *connect.Request[apiv1.ConfirmRe
 	return connect.NewResponse(answer), nil
 }
 
+// Suspend passes on to the worker of the cluster that an Application is to be
+// suspended or resumed.
+func (s *server) Suspend(ctx context.Context, r *connect.Request[apiv1.SuspendRequest]) (_ *connect.Response[eventsv1.AnswerSuspend], err error) {
+	ctx, end := telemetry.Start(telemetry.Continue(ctx, r.Header().Get("traceparent")), "ask suspend")
+	defer func() { end(err) }()
+	m := r.Msg
+	cluster, err := s.clusterOf(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	question := &eventsv1.AskSuspend{
+		Namespace: m.GetNamespace(), Name: m.GetName(), Suspend: m.GetSuspend(), By: by(m.GetBy()), Reason: m.GetReason(), Until: m.GetUntil(),
+	}
+	answer := &eventsv1.AnswerSuspend{}
+	if err := s.bus.Ask(ctx, cluster, "suspend", question, answer); err != nil {
+		return nil, coded(err)
+	}
+	if answer.GetError() != "" {
+		return nil, connect.NewError(answerCode(answer.GetErrorCode()), errors.New(answer.GetError()))
+	}
+	return connect.NewResponse(answer), nil
+}
+
+// by is who asks: the token says that they may, their name is what they say.
+func by(name string) string {
+	if name == "" {
+		return "API token"
+	}
+	return name + " (API token)"
+}
+
 // named is a request about one object of a cluster.
 type named interface {
 	GetCluster() string

@@ -23,6 +23,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/ignore"
 	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/object"
+	"github.com/plumb-gitops/plumb/pkg/policy"
 	"github.com/plumb-gitops/plumb/pkg/telemetry"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
@@ -212,7 +213,7 @@ func (o *objects) begun(kind schema.GroupVersionKind) {
 // where they differ for sure.
 func (o *objects) examine(ctx context.Context, key app.Key) {
 	a, found := o.catalog.Get(key)
-	if !found || a.Spec.Suspend || a.Spec.Sync.Drift == v1alpha1.DriftOff {
+	if !found || policy.Suspended(a, time.Now()) || a.Spec.Sync.Drift == v1alpha1.DriftOff {
 		return
 	}
 	owned, err := inventory.From(a.Status.Inventory)

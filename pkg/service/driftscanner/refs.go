@@ -12,6 +12,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/git"
+	"github.com/plumb-gitops/plumb/pkg/policy"
 	"github.com/plumb-gitops/plumb/pkg/source"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
@@ -94,7 +95,7 @@ func (r *refs) due() []*v1alpha1.Application {
 // retry asks for another attempt after a failure: what was wrong may be over.
 func (r *refs) retry(ctx context.Context, a *v1alpha1.Application) {
 	last := a.Status.LastAttempt
-	if a.Spec.Suspend || last == nil || last.Result != v1alpha1.ResultFailed || a.Spec.Sync.Mode == v1alpha1.ModeManual {
+	if policy.Suspended(a, r.now()) || last == nil || last.Result != v1alpha1.ResultFailed || a.Spec.Sync.Mode == v1alpha1.ModeManual {
 		return
 	}
 	r.ask(ctx, a, event.ReasonRetry)
@@ -140,7 +141,7 @@ func (r *refs) sweep(ctx context.Context, due []*v1alpha1.Application) {
 	lists := map[git.Query]map[string]string{}
 	done := map[ref]bool{}
 	for _, a := range due {
-		if a.Spec.Suspend {
+		if policy.Suspended(a, r.now()) {
 			continue
 		}
 		for _, f := range source.Trees(a) {

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
@@ -12,6 +13,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/event"
+	"github.com/plumb-gitops/plumb/pkg/policy"
 	"github.com/plumb-gitops/plumb/pkg/reconcile"
 	"github.com/plumb-gitops/plumb/pkg/telemetry"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
@@ -50,6 +52,9 @@ func (q *answers) Run(ctx context.Context) error {
 	answer("confirm", &eventsv1.AskConfirm{}, func(ctx context.Context, req proto.Message, reply func(proto.Message) error) error {
 		return reply(q.confirm(ctx, req.(*eventsv1.AskConfirm)))
 	})
+	answer("suspend", &eventsv1.AskSuspend{}, func(ctx context.Context, req proto.Message, reply func(proto.Message) error) error {
+		return reply(q.suspend(ctx, req.(*eventsv1.AskSuspend)))
+	})
 	return group.Wait()
 }
 
@@ -65,11 +70,15 @@ func (q *answers) sync(ctx context.Context, ask *eventsv1.AskSync) *eventsv1.Ans
 		return &eventsv1.AnswerSync{Error: err.Error(), ErrorCode: codeInternal}
 	case a == nil || !a.DeletionTimestamp.IsZero():
 		return &eventsv1.AnswerSync{Error: "there is no Application " + key.String() + " in cluster " + q.cluster, ErrorCode: codeNotFound}
-	case a.Spec.Suspend:
-		return &eventsv1.AnswerSync{Error: "Application " + key.String() + " is suspended; set spec.suspend to false first", ErrorCode: codeSuspended}
+	case policy.Suspended(a, time.Now()):
+		return &eventsv1.AnswerSync{Error: "Application " + key.String() + " is " + policy.Suspension(a) + "; resume it first: plumb resume " + key.String(), ErrorCode: codeSuspended}
 	}
 	id := q.newID()
-	if _, err := q.catalog.Annotate(ctx, key, v1alpha1.SyncAnnotation, id); err != nil {
+	marks := map[string]any{v1alpha1.SyncAnnotation: id, v1alpha1.OverrideWindowsAnnotation: nil}
+	if ask.GetOverrideWindows() {
+		marks[v1alpha1.OverrideWindowsAnnotation] = id
+	}
+	if err := q.annotate(ctx, v1alpha1.GroupVersionKind.Kind, key, marks); err != nil {
 		return &eventsv1.AnswerSync{Error: err.Error(), ErrorCode: codeInternal}
 	}
 	// The annotation is what counts: when this message is lost, the watch asks again.

@@ -14,6 +14,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/git"
+	"github.com/plumb-gitops/plumb/pkg/policy"
 	"github.com/plumb-gitops/plumb/pkg/reconcile"
 	"github.com/plumb-gitops/plumb/pkg/route"
 	"github.com/plumb-gitops/plumb/pkg/source"
@@ -154,11 +155,11 @@ func blocked(a *v1alpha1.Application) bool {
 // that began after this process fetched has seen a commit at least as new.
 func (c *changes) behind(ctx context.Context, a *v1alpha1.Application) (want, bool) {
 	last := a.Status.LastAttempt
-	if last == nil || a.Spec.Suspend || a.Spec.Sync.Mode == v1alpha1.ModeManual {
+	if last == nil || policy.Suspended(a, time.Now()) || a.Spec.Sync.Mode == v1alpha1.ModeManual {
 		return want{}, false
 	}
 	for _, f := range source.Trees(a) {
-		if commit, newer := c.newer(ctx, a, f); newer {
+		if commit, newer := c.newer(ctx, a, f); newer && !held(a, f, commit) {
 			w := want{cause: fmt.Sprintf("behind/%d/%s", last.Number, commit.SHA), reason: event.ReasonPush}
 			if f.Name == "" {
 				w.hint = commit.SHA
@@ -167,6 +168,13 @@ func (c *changes) behind(ctx context.Context, a *v1alpha1.Application) (want, bo
 		}
 	}
 	return want{}, false
+}
+
+// held says whether a commit is known to wait already, for what wakes it. Which
+// commits of further sources do is not told: whatever wakes it fetches them anew.
+func held(a *v1alpha1.Application, f source.Followed, commit git.Commit) bool {
+	w := a.Status.Waiting
+	return w != nil && (f.Name != "" || w.Revision == commit.SHA)
 }
 
 // newer returns the newest commit of one of the Application's trees that came too

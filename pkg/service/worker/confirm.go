@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/object"
+	"github.com/plumb-gitops/plumb/pkg/policy"
 	"github.com/plumb-gitops/plumb/pkg/telemetry"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
@@ -40,8 +42,8 @@ func (q *answers) confirmApplication(ctx context.Context, key app.Key, ask *even
 		return &eventsv1.AnswerConfirm{Error: err.Error(), ErrorCode: codeInternal}
 	case a == nil || !a.DeletionTimestamp.IsZero():
 		return &eventsv1.AnswerConfirm{Error: q.noSuch("Application", key), ErrorCode: codeNotFound}
-	case a.Spec.Suspend:
-		return &eventsv1.AnswerConfirm{Error: "Application " + key.String() + " is suspended; set spec.suspend to false first", ErrorCode: codeSuspended}
+	case policy.Suspended(a, time.Now()):
+		return &eventsv1.AnswerConfirm{Error: "Application " + key.String() + " is " + policy.Suspension(a) + "; resume it first: plumb resume " + key.String(), ErrorCode: codeSuspended}
 	}
 	id := q.newID()
 	marks := map[string]any{v1alpha1.ConfirmPruneAnnotation: ask.GetDigest(), v1alpha1.SyncAnnotation: id}

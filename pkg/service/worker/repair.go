@@ -11,6 +11,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/bus"
 	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/event"
+	"github.com/plumb-gitops/plumb/pkg/policy"
 	"github.com/plumb-gitops/plumb/pkg/report"
 	"github.com/plumb-gitops/plumb/pkg/telemetry"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
@@ -28,6 +29,7 @@ type repair struct {
 	bus      *bus.Bus
 	catalog  *catalog.Catalog
 	changes  *changes
+	wakes    *wakes
 	requests *requests
 	reporter *report.Reporter
 	now      func() time.Time
@@ -96,7 +98,8 @@ func (r *repair) retell(ctx context.Context, a *v1alpha1.Application, stored *ev
 func (r *repair) ask(ctx context.Context, a *v1alpha1.Application) error {
 	nonce := fmt.Sprintf("/again/%d", r.now().Unix()/int64(repairEvery.Seconds()))
 	_, wanted := r.changes.want(ctx, a)
-	if !wanted && !abandoned(a, r.now()) {
+	overdue, late := r.wakes.overdue(a, r.now())
+	if !wanted && !late && !abandoned(a, r.now()) {
 		return nil
 	}
 	held, err := r.bus.Held(ctx, bus.SyncLease(r.cluster, a.Namespace, a.Name))
@@ -105,6 +108,9 @@ func (r *repair) ask(ctx context.Context, a *v1alpha1.Application) error {
 	}
 	if wanted {
 		return r.changes.ask(ctx, a, nonce)
+	}
+	if late {
+		return r.wakes.ask(ctx, a, overdue, nonce)
 	}
 	return r.requests.publish(ctx, fmt.Sprintf("%s/%d%s", a.UID, a.Status.LastAttempt.Number, nonce), &eventsv1.SyncRequested{
 		Cluster: r.cluster, Namespace: a.Namespace, Name: a.Name, Reason: event.ReasonRetry,
@@ -115,7 +121,7 @@ func (r *repair) ask(ctx context.Context, a *v1alpha1.Application) error {
 // request was lost with the stream.
 func abandoned(a *v1alpha1.Application, now time.Time) bool {
 	last := a.Status.LastAttempt
-	if last == nil || a.Spec.Suspend || a.Spec.Sync.Mode == v1alpha1.ModeManual || now.Sub(last.StartedAt.Time) < repairEvery {
+	if last == nil || policy.Suspended(a, now) || a.Spec.Sync.Mode == v1alpha1.ModeManual || now.Sub(last.StartedAt.Time) < repairEvery {
 		return false
 	}
 	return last.Result == v1alpha1.ResultRunning || last.Result == v1alpha1.ResultSuperseded

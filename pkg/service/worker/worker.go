@@ -18,6 +18,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/bus"
 	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/chart"
+	"github.com/plumb-gitops/plumb/pkg/checks"
 	"github.com/plumb-gitops/plumb/pkg/cluster"
 	"github.com/plumb-gitops/plumb/pkg/config"
 	"github.com/plumb-gitops/plumb/pkg/event"
@@ -47,11 +48,13 @@ func New(c config.Config, p Parts, log *slog.Logger) []service.Part {
 	w := compose(c, p, log)
 	keeper := newKeeper(c, p, log)
 	p.Catalog.Subscribe(w.changes.Observe)
+	p.Catalog.Subscribe(w.wakes.Observe)
 	p.Catalog.Subscribe(w.reconciler.Finisher().Observe)
 	return append(keeper.parts(), []service.Part{
 		{Name: "report", Run: w.reporter.Run},
 		{Name: "finish", Run: w.reconciler.Finisher().Run},
 		{Name: "changes", Run: w.changes.Run},
+		{Name: "wakes", Run: after(p.Catalog.Synced(), w.wakes.Run)},
 		{Name: "repair", Run: after(p.Catalog.Synced(), w.repair.Run)},
 		{Name: "ask", Run: after(p.Catalog.Synced(), w.answers.Run)},
 		{Name: "route", Run: after(p.Catalog.Synced(), func(ctx context.Context) error {
@@ -80,6 +83,7 @@ type composed struct {
 	reconciler *reconcile.Reconciler
 	reporter   *report.Reporter
 	changes    *changes
+	wakes      *wakes
 	router     *router
 	repair     *repair
 	answers    *answers
@@ -102,9 +106,11 @@ func compose(c config.Config, p Parts, log *slog.Logger) composed {
 		catalog: p.Catalog, sources: sources, store: p.Store, heads: heads, requests: requests, log: log,
 		pending: map[app.Key]bool{}, wake: make(chan struct{}, 1),
 	}
+	wakes := newWakes(p.Catalog, requests, log)
 	reconciler := reconcile.New(reconcile.Parts{
 		Bus: p.Bus, Cluster: p.Cluster, Catalog: p.Catalog, Heads: heads,
 		Assembler: assembler, Reporter: reporter,
+		Checks:   checks.New(checks.Options{InsecureHosts: c.Git.InsecureHosts}),
 		Renderer: render.Cached(p.Renderer, render.CacheOptions{MaxBytes: maxRenders, Observe: p.Metrics.Rendered}),
 		Request: func(ctx context.Context, key app.Key, cause string) error {
 			return requests.publish(ctx, cause, &eventsv1.SyncRequested{
@@ -113,13 +119,13 @@ func compose(c config.Config, p Parts, log *slog.Logger) composed {
 		},
 	}, reconcile.Options{Cluster: c.Cluster, Holder: holder(), Worker: c.Worker, Log: log})
 	return composed{
-		reporter: reporter, changes: changes, reconciler: reconciler,
+		reporter: reporter, changes: changes, wakes: wakes, reconciler: reconciler,
 		router: &router{
 			cluster: c.Cluster, catalog: p.Catalog, sources: sources, store: p.Store, heads: heads,
 			assemble: assembler.Assemble, requests: requests,
 		},
 		repair: &repair{
-			cluster: c.Cluster, bus: p.Bus, catalog: p.Catalog, changes: changes, requests: requests,
+			cluster: c.Cluster, bus: p.Bus, catalog: p.Catalog, changes: changes, wakes: wakes, requests: requests,
 			reporter: reporter, now: time.Now, log: log,
 		},
 		answers: &answers{

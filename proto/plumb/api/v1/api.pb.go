@@ -132,10 +132,14 @@ func (x *ApplicationsResponse) GetApplications() []*v1.ApplicationState {
 }
 
 type SyncRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Cluster       string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	Namespace     string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Cluster   string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Namespace string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name      string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// Write although a window is closed.
+	OverrideWindows bool `protobuf:"varint,4,opt,name=override_windows,json=overrideWindows,proto3" json:"override_windows,omitempty"`
+	// Who asks, as they say.
+	RequestedBy   string `protobuf:"bytes,5,opt,name=requested_by,json=requestedBy,proto3" json:"requested_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -187,6 +191,20 @@ func (x *SyncRequest) GetNamespace() string {
 func (x *SyncRequest) GetName() string {
 	if x != nil {
 		return x.Name
+	}
+	return ""
+}
+
+func (x *SyncRequest) GetOverrideWindows() bool {
+	if x != nil {
+		return x.OverrideWindows
+	}
+	return false
+}
+
+func (x *SyncRequest) GetRequestedBy() string {
+	if x != nil {
+		return x.RequestedBy
 	}
 	return ""
 }
@@ -391,6 +409,99 @@ func (x *ConfirmRequest) GetDigest() string {
 	return ""
 }
 
+// SuspendRequest is as AskSuspend.
+type SuspendRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cluster       string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Namespace     string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Suspend       bool                   `protobuf:"varint,4,opt,name=suspend,proto3" json:"suspend,omitempty"`
+	By            string                 `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"`
+	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Until         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendRequest) Reset() {
+	*x = SuspendRequest{}
+	mi := &file_plumb_api_v1_api_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendRequest) ProtoMessage() {}
+
+func (x *SuspendRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_api_v1_api_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendRequest.ProtoReflect.Descriptor instead.
+func (*SuspendRequest) Descriptor() ([]byte, []int) {
+	return file_plumb_api_v1_api_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SuspendRequest) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *SuspendRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SuspendRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SuspendRequest) GetSuspend() bool {
+	if x != nil {
+		return x.Suspend
+	}
+	return false
+}
+
+func (x *SuspendRequest) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *SuspendRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *SuspendRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
 type EventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty: all. With name set: facts about that Application only.
@@ -407,7 +518,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_plumb_api_v1_api_proto_msgTypes[6]
+	mi := &file_plumb_api_v1_api_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -419,7 +530,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_api_v1_api_proto_msgTypes[6]
+	mi := &file_plumb_api_v1_api_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -432,7 +543,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_plumb_api_v1_api_proto_rawDescGZIP(), []int{6}
+	return file_plumb_api_v1_api_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *EventsRequest) GetCluster() string {
@@ -488,7 +599,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_plumb_api_v1_api_proto_msgTypes[7]
+	mi := &file_plumb_api_v1_api_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -500,7 +611,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_plumb_api_v1_api_proto_msgTypes[7]
+	mi := &file_plumb_api_v1_api_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -513,7 +624,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_plumb_api_v1_api_proto_rawDescGZIP(), []int{7}
+	return file_plumb_api_v1_api_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Event) GetId() string {
@@ -589,11 +700,13 @@ const file_plumb_api_v1_api_proto_rawDesc = "" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\"]\n" +
 	"\x14ApplicationsResponse\x12E\n" +
-	"\fapplications\x18\x01 \x03(\v2!.plumb.events.v1.ApplicationStateR\fapplications\"Y\n" +
+	"\fapplications\x18\x01 \x03(\v2!.plumb.events.v1.ApplicationStateR\fapplications\"\xa7\x01\n" +
 	"\vSyncRequest\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\"-\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12)\n" +
+	"\x10override_windows\x18\x04 \x01(\bR\x0foverrideWindows\x12!\n" +
+	"\frequested_by\x18\x05 \x01(\tR\vrequestedBy\"-\n" +
 	"\fSyncResponse\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\"\x88\x01\n" +
@@ -608,7 +721,15 @@ const file_plumb_api_v1_api_proto_rawDesc = "" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x04 \x01(\tR\x04name\x12\x16\n" +
-	"\x06digest\x18\x05 \x01(\tR\x06digest\"\xa5\x01\n" +
+	"\x06digest\x18\x05 \x01(\tR\x06digest\"\xd0\x01\n" +
+	"\x0eSuspendRequest\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x18\n" +
+	"\asuspend\x18\x04 \x01(\bR\asuspend\x12\x0e\n" +
+	"\x02by\x18\x05 \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x120\n" +
+	"\x05until\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xa5\x01\n" +
 	"\rEventsRequest\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -624,12 +745,13 @@ const file_plumb_api_v1_api_proto_rawDesc = "" +
 	"\x05trace\x18\x06 \x01(\tR\x05trace\x12\x14\n" +
 	"\x05cause\x18\a \x01(\tR\x05cause\x12+\n" +
 	"\x04data\x18\b \x01(\v2\x17.google.protobuf.StructR\x04data\x12\x1a\n" +
-	"\bsequence\x18\t \x01(\x04R\bsequence2\xf7\x02\n" +
+	"\bsequence\x18\t \x01(\x04R\bsequence2\xc2\x03\n" +
 	"\fPlumbService\x12W\n" +
 	"\fApplications\x12!.plumb.api.v1.ApplicationsRequest\x1a\".plumb.api.v1.ApplicationsResponse\"\x00\x12?\n" +
 	"\x04Sync\x12\x19.plumb.api.v1.SyncRequest\x1a\x1a.plumb.api.v1.SyncResponse\"\x00\x12B\n" +
 	"\x04Diff\x12\x19.plumb.api.v1.DiffRequest\x1a\x1b.plumb.events.v1.AnswerDiff\"\x000\x01\x12I\n" +
-	"\aConfirm\x12\x1c.plumb.api.v1.ConfirmRequest\x1a\x1e.plumb.events.v1.AnswerConfirm\"\x00\x12>\n" +
+	"\aConfirm\x12\x1c.plumb.api.v1.ConfirmRequest\x1a\x1e.plumb.events.v1.AnswerConfirm\"\x00\x12I\n" +
+	"\aSuspend\x12\x1c.plumb.api.v1.SuspendRequest\x1a\x1e.plumb.events.v1.AnswerSuspend\"\x00\x12>\n" +
 	"\x06Events\x12\x1b.plumb.api.v1.EventsRequest\x1a\x13.plumb.api.v1.Event\"\x000\x01B8Z6github.com/plumb-gitops/plumb/proto/plumb/api/v1;apiv1b\x06proto3"
 
 var (
@@ -644,7 +766,7 @@ func file_plumb_api_v1_api_proto_rawDescGZIP() []byte {
 	return file_plumb_api_v1_api_proto_rawDescData
 }
 
-var file_plumb_api_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_plumb_api_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_plumb_api_v1_api_proto_goTypes = []any{
 	(*ApplicationsRequest)(nil),   // 0: plumb.api.v1.ApplicationsRequest
 	(*ApplicationsResponse)(nil),  // 1: plumb.api.v1.ApplicationsResponse
@@ -652,34 +774,39 @@ var file_plumb_api_v1_api_proto_goTypes = []any{
 	(*SyncResponse)(nil),          // 3: plumb.api.v1.SyncResponse
 	(*DiffRequest)(nil),           // 4: plumb.api.v1.DiffRequest
 	(*ConfirmRequest)(nil),        // 5: plumb.api.v1.ConfirmRequest
-	(*EventsRequest)(nil),         // 6: plumb.api.v1.EventsRequest
-	(*Event)(nil),                 // 7: plumb.api.v1.Event
-	(*v1.ApplicationState)(nil),   // 8: plumb.events.v1.ApplicationState
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),       // 10: google.protobuf.Struct
-	(*v1.AnswerDiff)(nil),         // 11: plumb.events.v1.AnswerDiff
-	(*v1.AnswerConfirm)(nil),      // 12: plumb.events.v1.AnswerConfirm
+	(*SuspendRequest)(nil),        // 6: plumb.api.v1.SuspendRequest
+	(*EventsRequest)(nil),         // 7: plumb.api.v1.EventsRequest
+	(*Event)(nil),                 // 8: plumb.api.v1.Event
+	(*v1.ApplicationState)(nil),   // 9: plumb.events.v1.ApplicationState
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),       // 11: google.protobuf.Struct
+	(*v1.AnswerDiff)(nil),         // 12: plumb.events.v1.AnswerDiff
+	(*v1.AnswerConfirm)(nil),      // 13: plumb.events.v1.AnswerConfirm
+	(*v1.AnswerSuspend)(nil),      // 14: plumb.events.v1.AnswerSuspend
 }
 var file_plumb_api_v1_api_proto_depIdxs = []int32{
-	8,  // 0: plumb.api.v1.ApplicationsResponse.applications:type_name -> plumb.events.v1.ApplicationState
-	9,  // 1: plumb.api.v1.EventsRequest.since:type_name -> google.protobuf.Timestamp
-	9,  // 2: plumb.api.v1.Event.time:type_name -> google.protobuf.Timestamp
-	10, // 3: plumb.api.v1.Event.data:type_name -> google.protobuf.Struct
-	0,  // 4: plumb.api.v1.PlumbService.Applications:input_type -> plumb.api.v1.ApplicationsRequest
-	2,  // 5: plumb.api.v1.PlumbService.Sync:input_type -> plumb.api.v1.SyncRequest
-	4,  // 6: plumb.api.v1.PlumbService.Diff:input_type -> plumb.api.v1.DiffRequest
-	5,  // 7: plumb.api.v1.PlumbService.Confirm:input_type -> plumb.api.v1.ConfirmRequest
-	6,  // 8: plumb.api.v1.PlumbService.Events:input_type -> plumb.api.v1.EventsRequest
-	1,  // 9: plumb.api.v1.PlumbService.Applications:output_type -> plumb.api.v1.ApplicationsResponse
-	3,  // 10: plumb.api.v1.PlumbService.Sync:output_type -> plumb.api.v1.SyncResponse
-	11, // 11: plumb.api.v1.PlumbService.Diff:output_type -> plumb.events.v1.AnswerDiff
-	12, // 12: plumb.api.v1.PlumbService.Confirm:output_type -> plumb.events.v1.AnswerConfirm
-	7,  // 13: plumb.api.v1.PlumbService.Events:output_type -> plumb.api.v1.Event
-	9,  // [9:14] is the sub-list for method output_type
-	4,  // [4:9] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	9,  // 0: plumb.api.v1.ApplicationsResponse.applications:type_name -> plumb.events.v1.ApplicationState
+	10, // 1: plumb.api.v1.SuspendRequest.until:type_name -> google.protobuf.Timestamp
+	10, // 2: plumb.api.v1.EventsRequest.since:type_name -> google.protobuf.Timestamp
+	10, // 3: plumb.api.v1.Event.time:type_name -> google.protobuf.Timestamp
+	11, // 4: plumb.api.v1.Event.data:type_name -> google.protobuf.Struct
+	0,  // 5: plumb.api.v1.PlumbService.Applications:input_type -> plumb.api.v1.ApplicationsRequest
+	2,  // 6: plumb.api.v1.PlumbService.Sync:input_type -> plumb.api.v1.SyncRequest
+	4,  // 7: plumb.api.v1.PlumbService.Diff:input_type -> plumb.api.v1.DiffRequest
+	5,  // 8: plumb.api.v1.PlumbService.Confirm:input_type -> plumb.api.v1.ConfirmRequest
+	6,  // 9: plumb.api.v1.PlumbService.Suspend:input_type -> plumb.api.v1.SuspendRequest
+	7,  // 10: plumb.api.v1.PlumbService.Events:input_type -> plumb.api.v1.EventsRequest
+	1,  // 11: plumb.api.v1.PlumbService.Applications:output_type -> plumb.api.v1.ApplicationsResponse
+	3,  // 12: plumb.api.v1.PlumbService.Sync:output_type -> plumb.api.v1.SyncResponse
+	12, // 13: plumb.api.v1.PlumbService.Diff:output_type -> plumb.events.v1.AnswerDiff
+	13, // 14: plumb.api.v1.PlumbService.Confirm:output_type -> plumb.events.v1.AnswerConfirm
+	14, // 15: plumb.api.v1.PlumbService.Suspend:output_type -> plumb.events.v1.AnswerSuspend
+	8,  // 16: plumb.api.v1.PlumbService.Events:output_type -> plumb.api.v1.Event
+	11, // [11:17] is the sub-list for method output_type
+	5,  // [5:11] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_plumb_api_v1_api_proto_init() }
@@ -693,7 +820,7 @@ func file_plumb_api_v1_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plumb_api_v1_api_proto_rawDesc), len(file_plumb_api_v1_api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -12,6 +12,7 @@ package eventsv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -589,11 +590,154 @@ func (x *AnswerConfirm) GetErrorCode() string {
 	return ""
 }
 
+// AskSuspend is the request of plumb.ask.<cluster>.suspend: an Application is to be
+// suspended, or resumed.
+type AskSuspend struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name      string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// False: resume.
+	Suspend bool `protobuf:"varint,3,opt,name=suspend,proto3" json:"suspend,omitempty"`
+	// Who asks, why, and when it ends by itself; unset: it does not.
+	By            string                 `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	Until         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AskSuspend) Reset() {
+	*x = AskSuspend{}
+	mi := &file_plumb_events_v1_ask_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AskSuspend) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AskSuspend) ProtoMessage() {}
+
+func (x *AskSuspend) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_events_v1_ask_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AskSuspend.ProtoReflect.Descriptor instead.
+func (*AskSuspend) Descriptor() ([]byte, []int) {
+	return file_plumb_events_v1_ask_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *AskSuspend) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *AskSuspend) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AskSuspend) GetSuspend() bool {
+	if x != nil {
+		return x.Suspend
+	}
+	return false
+}
+
+func (x *AskSuspend) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *AskSuspend) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *AskSuspend) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+// AnswerSuspend is its answer.
+type AnswerSuspend struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What kept it from being done; empty when it was.
+	Error string `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	// NotFound, Invalid or Internal.
+	ErrorCode     string `protobuf:"bytes,2,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnswerSuspend) Reset() {
+	*x = AnswerSuspend{}
+	mi := &file_plumb_events_v1_ask_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnswerSuspend) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnswerSuspend) ProtoMessage() {}
+
+func (x *AnswerSuspend) ProtoReflect() protoreflect.Message {
+	mi := &file_plumb_events_v1_ask_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnswerSuspend.ProtoReflect.Descriptor instead.
+func (*AnswerSuspend) Descriptor() ([]byte, []int) {
+	return file_plumb_events_v1_ask_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AnswerSuspend) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *AnswerSuspend) GetErrorCode() string {
+	if x != nil {
+		return x.ErrorCode
+	}
+	return ""
+}
+
 var File_plumb_events_v1_ask_proto protoreflect.FileDescriptor
 
 const file_plumb_events_v1_ask_proto_rawDesc = "" +
 	"\n" +
-	"\x19plumb/events/v1/ask.proto\x12\x0fplumb.events.v1\x1a\x1cplumb/events/v1/events.proto\"j\n" +
+	"\x19plumb/events/v1/ask.proto\x12\x0fplumb.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cplumb/events/v1/events.proto\"j\n" +
 	"\aAskDiff\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
@@ -644,7 +788,19 @@ const file_plumb_events_v1_ask_proto_rawDesc = "" +
 	"\amessage\x18\a \x01(\tR\amessage\x12\x14\n" +
 	"\x05error\x18\b \x01(\tR\x05error\x12\x1d\n" +
 	"\n" +
-	"error_code\x18\t \x01(\tR\terrorCodeB>Z<github.com/plumb-gitops/plumb/proto/plumb/events/v1;eventsv1b\x06proto3"
+	"error_code\x18\t \x01(\tR\terrorCode\"\xb2\x01\n" +
+	"\n" +
+	"AskSuspend\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\asuspend\x18\x03 \x01(\bR\asuspend\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x120\n" +
+	"\x05until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"D\n" +
+	"\rAnswerSuspend\x12\x14\n" +
+	"\x05error\x18\x01 \x01(\tR\x05error\x12\x1d\n" +
+	"\n" +
+	"error_code\x18\x02 \x01(\tR\terrorCodeB>Z<github.com/plumb-gitops/plumb/proto/plumb/events/v1;eventsv1b\x06proto3"
 
 var (
 	file_plumb_events_v1_ask_proto_rawDescOnce sync.Once
@@ -658,25 +814,29 @@ func file_plumb_events_v1_ask_proto_rawDescGZIP() []byte {
 	return file_plumb_events_v1_ask_proto_rawDescData
 }
 
-var file_plumb_events_v1_ask_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_plumb_events_v1_ask_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_plumb_events_v1_ask_proto_goTypes = []any{
-	(*AskDiff)(nil),       // 0: plumb.events.v1.AskDiff
-	(*AnswerDiff)(nil),    // 1: plumb.events.v1.AnswerDiff
-	(*DiffSummary)(nil),   // 2: plumb.events.v1.DiffSummary
-	(*DiffObject)(nil),    // 3: plumb.events.v1.DiffObject
-	(*AskConfirm)(nil),    // 4: plumb.events.v1.AskConfirm
-	(*AnswerConfirm)(nil), // 5: plumb.events.v1.AnswerConfirm
-	(*FieldChange)(nil),   // 6: plumb.events.v1.FieldChange
+	(*AskDiff)(nil),               // 0: plumb.events.v1.AskDiff
+	(*AnswerDiff)(nil),            // 1: plumb.events.v1.AnswerDiff
+	(*DiffSummary)(nil),           // 2: plumb.events.v1.DiffSummary
+	(*DiffObject)(nil),            // 3: plumb.events.v1.DiffObject
+	(*AskConfirm)(nil),            // 4: plumb.events.v1.AskConfirm
+	(*AnswerConfirm)(nil),         // 5: plumb.events.v1.AnswerConfirm
+	(*AskSuspend)(nil),            // 6: plumb.events.v1.AskSuspend
+	(*AnswerSuspend)(nil),         // 7: plumb.events.v1.AnswerSuspend
+	(*FieldChange)(nil),           // 8: plumb.events.v1.FieldChange
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_plumb_events_v1_ask_proto_depIdxs = []int32{
 	2, // 0: plumb.events.v1.AnswerDiff.summary:type_name -> plumb.events.v1.DiffSummary
 	3, // 1: plumb.events.v1.AnswerDiff.objects:type_name -> plumb.events.v1.DiffObject
-	6, // 2: plumb.events.v1.DiffObject.fields:type_name -> plumb.events.v1.FieldChange
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	8, // 2: plumb.events.v1.DiffObject.fields:type_name -> plumb.events.v1.FieldChange
+	9, // 3: plumb.events.v1.AskSuspend.until:type_name -> google.protobuf.Timestamp
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_plumb_events_v1_ask_proto_init() }
@@ -691,7 +851,7 @@ func file_plumb_events_v1_ask_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plumb_events_v1_ask_proto_rawDesc), len(file_plumb_events_v1_ask_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

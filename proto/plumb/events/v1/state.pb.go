@@ -719,12 +719,14 @@ func (x *Claim) GetUntil() *timestamppb.Timestamp {
 
 // AskSync is the request of plumb.ask.<cluster>.sync: a person wants a sync.
 type AskSync struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	RequestedBy   string                 `protobuf:"bytes,3,opt,name=requested_by,json=requestedBy,proto3" json:"requested_by,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Namespace   string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name        string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	RequestedBy string                 `protobuf:"bytes,3,opt,name=requested_by,json=requestedBy,proto3" json:"requested_by,omitempty"`
+	// Write although a window is closed.
+	OverrideWindows bool `protobuf:"varint,4,opt,name=override_windows,json=overrideWindows,proto3" json:"override_windows,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *AskSync) Reset() {
@@ -776,6 +778,13 @@ func (x *AskSync) GetRequestedBy() string {
 		return x.RequestedBy
 	}
 	return ""
+}
+
+func (x *AskSync) GetOverrideWindows() bool {
+	if x != nil {
+		return x.OverrideWindows
+	}
+	return false
 }
 
 // AnswerSync is its reply.
@@ -924,11 +933,12 @@ const file_plumb_events_v1_state_proto_rawDesc = "" +
 	"\x05cause\x18\f \x01(\tR\x05cause\"Q\n" +
 	"\x05Claim\x12\x16\n" +
 	"\x06holder\x18\x01 \x01(\tR\x06holder\x120\n" +
-	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"^\n" +
+	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\x89\x01\n" +
 	"\aAskSync\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12!\n" +
-	"\frequested_by\x18\x03 \x01(\tR\vrequestedBy\"`\n" +
+	"\frequested_by\x18\x03 \x01(\tR\vrequestedBy\x12)\n" +
+	"\x10override_windows\x18\x04 \x01(\bR\x0foverrideWindows\"`\n" +
 	"\n" +
 	"AnswerSync\x12\x1d\n" +
 	"\n" +

@@ -44,6 +44,8 @@ const (
 	PlumbServiceDiffProcedure = "/plumb.api.v1.PlumbService/Diff"
 	// PlumbServiceConfirmProcedure is the fully-qualified name of the PlumbService's Confirm RPC.
 	PlumbServiceConfirmProcedure = "/plumb.api.v1.PlumbService/Confirm"
+	// PlumbServiceSuspendProcedure is the fully-qualified name of the PlumbService's Suspend RPC.
+	PlumbServiceSuspendProcedure = "/plumb.api.v1.PlumbService/Suspend"
 	// PlumbServiceEventsProcedure is the fully-qualified name of the PlumbService's Events RPC.
 	PlumbServiceEventsProcedure = "/plumb.api.v1.PlumbService/Events"
 )
@@ -59,6 +61,8 @@ type PlumbServiceClient interface {
 	Diff(context.Context, *connect.Request[v1.DiffRequest]) (*connect.ServerStreamForClient[v11.AnswerDiff], error)
 	// Confirm confirms the deletions that a plan waits for.
 	Confirm(context.Context, *connect.Request[v1.ConfirmRequest]) (*connect.Response[v11.AnswerConfirm], error)
+	// Suspend suspends or resumes an Application.
+	Suspend(context.Context, *connect.Request[v1.SuspendRequest]) (*connect.Response[v11.AnswerSuspend], error)
 	// Events streams facts as they happen, after the replayed ones.
 	Events(context.Context, *connect.Request[v1.EventsRequest]) (*connect.ServerStreamForClient[v1.Event], error)
 }
@@ -98,6 +102,12 @@ func NewPlumbServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(plumbServiceMethods.ByName("Confirm")),
 			connect.WithClientOptions(opts...),
 		),
+		suspend: connect.NewClient[v1.SuspendRequest, v11.AnswerSuspend](
+			httpClient,
+			baseURL+PlumbServiceSuspendProcedure,
+			connect.WithSchema(plumbServiceMethods.ByName("Suspend")),
+			connect.WithClientOptions(opts...),
+		),
 		events: connect.NewClient[v1.EventsRequest, v1.Event](
 			httpClient,
 			baseURL+PlumbServiceEventsProcedure,
@@ -113,6 +123,7 @@ type plumbServiceClient struct {
 	sync         *connect.Client[v1.SyncRequest, v1.SyncResponse]
 	diff         *connect.Client[v1.DiffRequest, v11.AnswerDiff]
 	confirm      *connect.Client[v1.ConfirmRequest, v11.AnswerConfirm]
+	suspend      *connect.Client[v1.SuspendRequest, v11.AnswerSuspend]
 	events       *connect.Client[v1.EventsRequest, v1.Event]
 }
 
@@ -136,6 +147,11 @@ func (c *plumbServiceClient) Confirm(ctx context.Context, req *connect.Request[v
 	return c.confirm.CallUnary(ctx, req)
 }
 
+// Suspend calls plumb.api.v1.PlumbService.Suspend.
+func (c *plumbServiceClient) Suspend(ctx context.Context, req *connect.Request[v1.SuspendRequest]) (*connect.Response[v11.AnswerSuspend], error) {
+	return c.suspend.CallUnary(ctx, req)
+}
+
 // Events calls plumb.api.v1.PlumbService.Events.
 func (c *plumbServiceClient) Events(ctx context.Context, req *connect.Request[v1.EventsRequest]) (*connect.ServerStreamForClient[v1.Event], error) {
 	return c.events.CallServerStream(ctx, req)
@@ -152,6 +168,8 @@ type PlumbServiceHandler interface {
 	Diff(context.Context, *connect.Request[v1.DiffRequest], *connect.ServerStream[v11.AnswerDiff]) error
 	// Confirm confirms the deletions that a plan waits for.
 	Confirm(context.Context, *connect.Request[v1.ConfirmRequest]) (*connect.Response[v11.AnswerConfirm], error)
+	// Suspend suspends or resumes an Application.
+	Suspend(context.Context, *connect.Request[v1.SuspendRequest]) (*connect.Response[v11.AnswerSuspend], error)
 	// Events streams facts as they happen, after the replayed ones.
 	Events(context.Context, *connect.Request[v1.EventsRequest], *connect.ServerStream[v1.Event]) error
 }
@@ -187,6 +205,12 @@ func NewPlumbServiceHandler(svc PlumbServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(plumbServiceMethods.ByName("Confirm")),
 		connect.WithHandlerOptions(opts...),
 	)
+	plumbServiceSuspendHandler := connect.NewUnaryHandler(
+		PlumbServiceSuspendProcedure,
+		svc.Suspend,
+		connect.WithSchema(plumbServiceMethods.ByName("Suspend")),
+		connect.WithHandlerOptions(opts...),
+	)
 	plumbServiceEventsHandler := connect.NewServerStreamHandler(
 		PlumbServiceEventsProcedure,
 		svc.Events,
@@ -203,6 +227,8 @@ func NewPlumbServiceHandler(svc PlumbServiceHandler, opts ...connect.HandlerOpti
 			plumbServiceDiffHandler.ServeHTTP(w, r)
 		case PlumbServiceConfirmProcedure:
 			plumbServiceConfirmHandler.ServeHTTP(w, r)
+		case PlumbServiceSuspendProcedure:
+			plumbServiceSuspendHandler.ServeHTTP(w, r)
 		case PlumbServiceEventsProcedure:
 			plumbServiceEventsHandler.ServeHTTP(w, r)
 		default:
@@ -228,6 +254,10 @@ func (UnimplementedPlumbServiceHandler) Diff(context.Context, *connect.Request[v
 
 func (UnimplementedPlumbServiceHandler) Confirm(context.Context, *connect.Request[v1.ConfirmRequest]) (*connect.Response[v11.AnswerConfirm], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("plumb.api.v1.PlumbService.Confirm is not implemented"))
+}
+
+func (UnimplementedPlumbServiceHandler) Suspend(context.Context, *connect.Request[v1.SuspendRequest]) (*connect.Response[v11.AnswerSuspend], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("plumb.api.v1.PlumbService.Suspend is not implemented"))
 }
 
 func (UnimplementedPlumbServiceHandler) Events(context.Context, *connect.Request[v1.EventsRequest], *connect.ServerStream[v1.Event]) error {
