@@ -164,3 +164,6 @@ func statusCodec() runtime.NegotiatedSerializer {
 	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
 	return serializer.NewCodecFactory(scheme).WithoutConversion()
 }
+
+// Host is the address of the API server, for people.
+func (c *Cluster) Host() string { return c.config.Host }

@@ -1,0 +1,222 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/cluster"
+	"github.com/plumb-gitops/plumb/pkg/object"
+)
+
+// stop deletes what runs pods and waits until they are gone: a worker would heal
+// what is done next.
+func (u *uninstall) stop(ctx context.Context, i installed) error {
+	for _, o := range i.running {
+		if err := u.remove(ctx, o, v1alpha1.PropagationForeground); err != nil {
+			return err
+		}
+	}
+	for _, o := range i.running {
+		if err := u.client.Gone(ctx, object.IDOf(o), o.GetUID()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *uninstall) remove(ctx context.Context, o *unstructured.Unstructured, how v1alpha1.Propagation) error {
+	id := object.IDOf(o)
+	if err := u.client.Delete(ctx, id, o.GroupVersionKind().Version, cluster.DeleteOptions{UID: o.GetUID(), Propagation: how}); err != nil {
+		return err
+	}
+	u.say("removed %s", cell(id.Human()))
+	return nil
+}
+
+// orphan has every Application and ApplicationSet let go of what it made. It looks
+// whether that lasts: a worker elsewhere may write back what Git says.
+func (u *uninstall) orphan(ctx context.Context, i installed) error {
+	for _, s := range i.sets {
+		if err := u.setPolicy(ctx, v1alpha1.SetKind, s, s.Spec.DeletionPolicy); err != nil {
+			return err
+		}
+	}
+	for _, a := range i.applications {
+		if err := u.setPolicy(ctx, v1alpha1.GroupVersionKind, a, a.Spec.DeletionPolicy); err != nil {
+			return err
+		}
+	}
+	now, err := listed[v1alpha1.Application](ctx, u.client, v1alpha1.GroupVersionKind)
+	if err != nil {
+		return err
+	}
+	for _, a := range now {
+		if a.Spec.DeletionPolicy != v1alpha1.DeletionOrphan {
+			return fmt.Errorf("Application %s is new, or something set its deletionPolicy back: stop what runs of Plumb outside of the cluster", a.Key())
+		}
+	}
+	return nil
+}
+
+func (u *uninstall) setPolicy(ctx context.Context, gvk schema.GroupVersionKind, o metav1.Object, policy v1alpha1.DeletionPolicy) error {
+	if policy == v1alpha1.DeletionOrphan {
+		return nil
+	}
+	id := object.ID{Group: gvk.Group, Kind: gvk.Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+	patch := map[string]any{"spec": map[string]any{"deletionPolicy": v1alpha1.DeletionOrphan}}
+	if err := u.client.MergePatch(ctx, id, gvk.Version, patch, nil); err != nil {
+		if live, gone := u.client.Get(ctx, id, gvk.Version); gone == nil && live == nil {
+			return nil
+		}
+		return fmt.Errorf("orphan the objects of %s: %w", id.Human(), err)
+	}
+	return nil
+}
+
+// strip takes Plumb's marks from the objects that Applications own.
+func (u *uninstall) strip(ctx context.Context, i installed) error {
+	if !u.stripMarks {
+		return nil
+	}
+	for _, a := range i.applications {
+		if a.Status.Inventory == nil {
+			continue
+		}
+		for _, e := range a.Status.Inventory.Entries {
+			if err := u.stripOne(ctx, a, e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// maxStrips is how often an object is tried that keeps changing.
+const maxStrips = 5
+
+func (u *uninstall) stripOne(ctx context.Context, a *v1alpha1.Application, e v1alpha1.InventoryEntry) error {
+	id, err := object.ParseID(e.ID)
+	if err != nil {
+		return fmt.Errorf("read the inventory of Application %s: %w", a.Key(), err)
+	}
+	for try := 1; ; try++ {
+		live, err := u.client.Get(ctx, id, e.Version)
+		if err != nil {
+			return err
+		}
+		if live == nil || e.UID != "" && e.UID != string(live.GetUID()) || live.GetAnnotations()[v1alpha1.OwnerAnnotation] != a.Key().String() {
+			return nil // not this Application's, or stripped before
+		}
+		err = u.client.MergePatch(ctx, id, live.GroupVersionKind().Version, unmarked(live), nil)
+		if err == nil || !errors.Is(err, cluster.ErrChanged) || try == maxStrips {
+			return err
+		}
+	}
+}
+
+// unmarked is the patch that takes the marks and the field manager from an object.
+func unmarked(live *unstructured.Unstructured) map[string]any {
+	others := slices.DeleteFunc(live.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool { return e.Manager == v1alpha1.FieldManager })
+	if len(others) == 0 {
+		others = []metav1.ManagedFieldsEntry{{}} // an empty list would be no change; this empties it
+	}
+	return map[string]any{"metadata": map[string]any{
+		"resourceVersion": live.GetResourceVersion(), "managedFields": others,
+		"annotations": map[string]any{v1alpha1.OwnerAnnotation: nil},
+		"labels":      map[string]any{v1alpha1.OwnerLabel: nil},
+	}}
+}
+
+// removeAPIs deletes the definitions, that of Applications first: from then on every
+// worker, wherever it runs, lets go of the objects instead of deleting them.
+func (u *uninstall) removeAPIs(ctx context.Context, i installed) error {
+	for _, api := range []struct {
+		gvk                 schema.GroupVersionKind
+		resource, finalizer string
+	}{
+		{v1alpha1.GroupVersionKind, v1alpha1.GroupVersionResource.Resource, v1alpha1.Finalizer},
+		{v1alpha1.SetKind, v1alpha1.SetResource.Resource, v1alpha1.SetFinalizer},
+	} {
+		if err := u.removeAPI(ctx, api.gvk, definition(api.resource), api.finalizer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settling is how often the end of a definition is looked for.
+const settling = 100 * time.Millisecond
+
+func (u *uninstall) removeAPI(ctx context.Context, gvk schema.GroupVersionKind, crd object.ID, finalizer string) error {
+	live, err := u.client.Get(ctx, crd, "v1")
+	if err != nil || live == nil {
+		return err
+	}
+	if err := u.client.Delete(ctx, crd, "v1", cluster.DeleteOptions{UID: live.GetUID()}); err != nil {
+		return err
+	}
+	for {
+		held, err := u.release(ctx, gvk, finalizer)
+		if err != nil {
+			return err
+		}
+		if live, err = u.client.Get(ctx, crd, "v1"); err != nil {
+			return err
+		}
+		if live == nil {
+			u.say("removed %s", crd.Human())
+			return nil
+		}
+		if err := pause(ctx, settling); err != nil {
+			return fmt.Errorf("remove %s: %w; it is held by %s", crd.Human(), err, or(strings.Join(held, ", "), "the API server"))
+		}
+	}
+}
+
+// release takes Plumb's finalizer from the objects of a kind that are going, as a
+// worker would, and returns those that others hold.
+func (u *uninstall) release(ctx context.Context, gvk schema.GroupVersionKind, finalizer string) (held []string, err error) {
+	all, err := u.client.List(ctx, gvk, "", "")
+	if errors.Is(err, cluster.ErrUnknownKind) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		o := &all[i]
+		id := object.IDOf(o)
+		others := slices.DeleteFunc(o.GetFinalizers(), func(f string) bool { return f == finalizer })
+		switch {
+		case o.GetDeletionTimestamp() == nil:
+			continue // the API server comes to it
+		case len(others) == len(o.GetFinalizers()):
+			held = append(held, fmt.Sprintf("%s (%s)", id.Human(), strings.Join(others, ", ")))
+			continue
+		}
+		patch := map[string]any{"metadata": map[string]any{"finalizers": others, "resourceVersion": o.GetResourceVersion()}}
+		err := u.client.MergePatch(ctx, id, gvk.Version, patch, nil)
+		if live, gone := u.client.Get(ctx, id, gvk.Version); err != nil && !errors.Is(err, cluster.ErrChanged) && (gone != nil || live != nil) {
+			return nil, fmt.Errorf("let %s go: %w", id.Human(), err)
+		}
+	}
+	return held, nil
+}
+
+func (u *uninstall) removeParts(ctx context.Context, i installed) error {
+	for _, o := range i.parts {
+		if err := u.remove(ctx, o, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
