@@ -44,10 +44,23 @@ type Assembler struct {
 }
 
 // Freshness says how new commits have to be: fetched after a mark of the store, and
-// with which commit of spec.source a push was announced.
+// which commit a push announced: of every tree of Repo that follows WantRef, or without
+// Repo of spec.source.
 type Freshness struct {
-	After         uint64
-	Want, WantRef string
+	After               uint64
+	Repo, Want, WantRef string
+}
+
+// of leaves out of an announcement what is not one of the tree.
+func (fresh Freshness) of(p Policy, f Followed) Freshness {
+	announced := f.Name == ""
+	if fresh.Repo != "" {
+		announced = p.RepoOf(f) == p.Canonical(fresh.Repo) && Follows(f.Ref, f.Semver, fresh.WantRef)
+	}
+	if !announced {
+		fresh.Want, fresh.WantRef = "", ""
+	}
+	return fresh
 }
 
 // Assembly is what an Application is made of at one moment.
@@ -75,7 +88,7 @@ func (s *Assembler) Assemble(ctx context.Context, a *v1alpha1.Application, fresh
 		if "$"+f.Name == chartMount {
 			return made, fault.Refuse(fault.SourceRefused, catalog.PlaceOf(a, f.Field), "the name chart is for the chart of spec.source.helm; choose another")
 		}
-		other, err := s.one(ctx, a, f, Freshness{After: fresh.After})
+		other, err := s.one(ctx, a, f, fresh)
 		if err != nil {
 			return made, err
 		}
@@ -103,6 +116,7 @@ func (s *Assembler) one(ctx context.Context, a *v1alpha1.Application, f Followed
 	if err != nil {
 		return Assembly{}, err
 	}
+	fresh = fresh.of(s.Policy, f)
 	query.After, query.Want, query.WantRef = fresh.After, fresh.Want, fresh.WantRef
 	commit, err := s.Heads.At(ctx, query)
 	if err != nil {

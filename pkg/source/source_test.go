@@ -3,6 +3,7 @@ package source
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -124,5 +125,40 @@ func TestAliasesNameOneRepository(t *testing.T) {
 	}
 	if got := p.RepoOf(Trees(application("a", "file:///etc"))[0]); got != "" {
 		t.Errorf("what is no repository has the name %q", got)
+	}
+}
+
+func TestAnAnnouncementIsWaitedForWhereItIsMeant(t *testing.T) {
+	p := Policy{Git: config.Git{Aliases: map[string]string{"ssh.example.com/acme/values": "git.example.com/acme/values"}}}
+	a := application("team-a", "https://git.example.com/acme/config")
+	a.Spec.Source.Ref = "main"
+	a.Spec.Sources = []v1alpha1.NamedSource{
+		{Name: "values", Repo: "https://git.example.com/acme/values", Ref: "main"},
+		{Name: "stable", Repo: "https://git.example.com/acme/values", Semver: ">=1"},
+		{Name: "same", Repo: "https://git.example.com/acme/config", Ref: "main"},
+		{Name: "image", Repo: "oci://git.example.com/acme/values", Ref: "main"},
+	}
+	cases := map[string]struct {
+		fresh Freshness
+		want  []string
+	}{
+		"a request's hint is one of spec.source":     {fresh: Freshness{Want: "abc"}, want: []string{""}},
+		"a push is one of every tree that follows":   {fresh: Freshness{Repo: "git.example.com/acme/config", Want: "abc", WantRef: "refs/heads/main"}, want: []string{"", "same"}},
+		"also under another name of the repository":  {fresh: Freshness{Repo: "ssh.example.com/acme/values", Want: "abc", WantRef: "refs/heads/main"}, want: []string{"values"}},
+		"a tag is one of the range that it falls in": {fresh: Freshness{Repo: "git.example.com/acme/values", Want: "abc", WantRef: "refs/tags/v1.2.0"}, want: []string{"stable"}},
+		"another branch is nobody's":                 {fresh: Freshness{Repo: "git.example.com/acme/config", Want: "abc", WantRef: "refs/heads/other"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, f := range Trees(a) {
+				if !f.Artifact() && c.fresh.of(p, f).Want != "" {
+					got = append(got, f.Name)
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("waited for in %q, want %q", got, c.want)
+			}
+		})
 	}
 }

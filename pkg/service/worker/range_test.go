@@ -94,7 +94,7 @@ func (r *release) route(ref, after string) (woken []string, to string) {
 	r.Helper()
 	r.sequence++
 	push := &eventsv1.GitPush{Repo: strings.TrimSuffix(strings.TrimPrefix(r.repo.URL(), "http://"), ".git"), Ref: ref, After: after}
-	found, err := r.router.route(r.Context(), push, event.Event{ID: ref + after, Sequence: r.sequence})
+	found, err := r.router.route(r.Context(), push, bus.Delivery{Event: event.Event{ID: ref + after, Sequence: r.sequence}, Deliveries: 1})
 	must(r.T, err)
 	for _, touched := range found.decision.Affected {
 		woken = append(woken, touched.Key.Name)

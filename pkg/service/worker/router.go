@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -24,6 +25,14 @@ import (
 // publishing is how many sync requests are under way to NATS at a time.
 const publishing = 64
 
+// deciding is how many groups of Applications are looked at at a time.
+const deciding = 64
+
+// patience is how long a push waits for what Applications are made of besides one
+// tree of Git: longer than a fetch waits for an announced commit. Those of which it is
+// not known by then look for themselves.
+const patience = 5 * time.Second
+
 // maxListed is how many affected Applications a git.routed fact names.
 const maxListed = 500
 
@@ -41,6 +50,7 @@ type router struct {
 	heads    *reconcile.Heads
 	assemble assemble
 	requests *requests
+	patience time.Duration // 0: patience
 }
 
 // assemble fetches all that an Application is made of.
@@ -73,7 +83,7 @@ func (r *router) Handle(ctx context.Context, d bus.Delivery) error {
 	}
 	ctx = telemetry.Continue(ctx, d.Event.Trace)
 	ctx, end := telemetry.Start(ctx, "route", slog.String("repo", push.GetRepo()), slog.String("ref", push.GetRef()))
-	result, err := r.route(ctx, push, d.Event)
+	result, err := r.route(ctx, push, d)
 	end(err)
 	if err != nil {
 		return err
@@ -81,32 +91,52 @@ func (r *router) Handle(ctx context.Context, d bus.Delivery) error {
 	return r.tell(ctx, push, d.Event, result)
 }
 
-func (r *router) route(ctx context.Context, push *eventsv1.GitPush, cause event.Event) (routed, error) {
-	mark := r.heads.Saw(cause.Sequence)
-	var sum routed
-	var failed error
-	fresh := source.Freshness{After: mark, Want: push.GetAfter(), WantRef: push.GetRef()}
-	for _, group := range r.groups(ctx, push) {
-		one, err := r.decide(ctx, group, fresh)
-		if err != nil {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		if err := r.request(ctx, one, group, push, cause); err != nil {
-			failed = errors.Join(failed, err)
-		}
-		if one.commit != "" && (sum.commit == "" || one.ref == push.GetRef()) {
-			sum.commit = one.commit
-		}
-		sum.decision.Affected = append(sum.decision.Affected, one.decision.Affected...)
-		sum.decision.Unaffected += one.decision.Unaffected
+func (r *router) route(ctx context.Context, push *eventsv1.GitPush, d bus.Delivery) (routed, error) {
+	mark := r.heads.Saw(d.Event.Sequence)
+	l := look{
+		Freshness: source.Freshness{After: mark, Repo: push.GetRepo(), Want: push.GetAfter(), WantRef: push.GetRef()},
+		again:     d.Deliveries > 1, until: time.Now().Add(cmp.Or(r.patience, patience)),
 	}
-	return sum, failed
+	groups := r.groups(ctx, push)
+	found, failed := make([]routed, len(groups)), make([]error, len(groups))
+	var all errgroup.Group
+	all.SetLimit(deciding)
+	for i, group := range groups {
+		all.Go(func() error {
+			if found[i], failed[i] = r.decide(ctx, group, l); failed[i] == nil {
+				failed[i] = r.request(ctx, found[i], group, push, d.Event)
+			}
+			return nil
+		})
+	}
+	_ = all.Wait()
+	return sum(push, found), errors.Join(failed...)
 }
 
-// groups are the Applications that the push may concern, by what is fetched for them.
+// look is how it is looked for what a push means.
+type look struct {
+	source.Freshness
+	again bool      // the push was handed out before
+	until time.Time // what is not known by then is for the attempts to find out
+}
+
+// sum adds up what the groups have found. The commit is that of the pushed ref, where
+// one of them found it.
+func sum(push *eventsv1.GitPush, found []routed) (all routed) {
+	for _, one := range found {
+		if one.commit != "" && (all.commit == "" || one.ref == push.GetRef()) {
+			all.commit = one.commit
+		}
+		all.decision.Affected = append(all.decision.Affected, one.decision.Affected...)
+		all.decision.Unaffected += one.decision.Unaffected
+	}
+	return all
+}
+
+// groups are the Applications that the push may concern, by what is fetched for them:
+// first those that need nothing else than what was pushed.
 func (r *router) groups(ctx context.Context, push *eventsv1.GitPush) []*followed {
-	var groups []*followed
+	var groups, composed []*followed
 	index := map[access]*followed{}
 	for _, a := range r.catalog.All() {
 		concerned := r.sources.Concerned(a, push.GetRepo(), push.GetRef())
@@ -114,7 +144,7 @@ func (r *router) groups(ctx context.Context, push *eventsv1.GitPush) []*followed
 		case len(concerned) == 0:
 			continue
 		case !source.Plain(a):
-			groups = append(groups, &followed{composed: true, main: concerned[0].Name == "", name: concerned[0].Name, applications: []*v1alpha1.Application{a}})
+			composed = append(composed, &followed{composed: true, main: concerned[0].Name == "", name: concerned[0].Name, applications: []*v1alpha1.Application{a}})
 			continue
 		}
 		group, known := index[accessOf(a)]
@@ -126,7 +156,7 @@ func (r *router) groups(ctx context.Context, push *eventsv1.GitPush) []*followed
 		}
 		group.applications = append(group.applications, a)
 	}
-	return groups
+	return append(groups, composed...)
 }
 
 // access is all that decides what is fetched and with which credential: equal
@@ -143,13 +173,13 @@ func accessOf(a *v1alpha1.Application) access {
 	return key
 }
 
-func (r *router) decide(ctx context.Context, group *followed, fresh source.Freshness) (routed, error) {
+func (r *router) decide(ctx context.Context, group *followed, l look) (routed, error) {
 	if group.composed {
-		return r.compose(ctx, group, fresh)
+		return r.compose(ctx, group, l)
 	}
 	commit, err := git.Commit{}, group.unfit
 	if err == nil {
-		group.query.After, group.query.Want, group.query.WantRef = fresh.After, fresh.Want, fresh.WantRef
+		group.query.After, group.query.Want, group.query.WantRef = l.After, l.Want, l.WantRef
 		commit, err = r.heads.At(ctx, group.query)
 	}
 	if class, _ := fault.ClassOf(err); err != nil && class == fault.Permanent {
@@ -169,16 +199,18 @@ func (r *router) decide(ctx context.Context, group *followed, fresh source.Fresh
 	}, nil
 }
 
-// compose decides about an Application by all that it is made of.
-func (r *router) compose(ctx context.Context, group *followed, fresh source.Freshness) (routed, error) {
-	if !group.main {
-		fresh.Want, fresh.WantRef = "", ""
-	}
-	made, err := r.assemble(ctx, group.applications[0], fresh)
-	if class, _ := fault.ClassOf(err); err != nil && class == fault.Permanent {
+// compose decides about an Application by all that it is made of. Other hosts than that
+// of the push have a part in that: one that is slow or away must not keep the push, so
+// that the Application is asked to look for itself, and tells what it finds.
+func (r *router) compose(ctx context.Context, group *followed, l look) (routed, error) {
+	ctx, cancel := context.WithDeadlineCause(ctx, l.until, errPatience)
+	defer cancel()
+	made, err := r.assemble(ctx, group.applications[0], l.Freshness)
+	class, _ := fault.ClassOf(err)
+	switch late := errors.Is(context.Cause(ctx), errPatience); {
+	case err != nil && (class == fault.Permanent || l.again || late):
 		return routed{decision: allOf(group.applications, err)}, nil
-	}
-	if err != nil {
+	case err != nil:
 		return routed{}, err
 	}
 	found := routed{decision: route.Decide(route.Commit{SHA: made.Revision, Sources: made.Sources, Tree: made.Tree}, group.applications)}
@@ -190,6 +222,8 @@ func (r *router) compose(ctx context.Context, group *followed, fresh source.Fres
 	}
 	return found, nil
 }
+
+var errPatience = errors.New("what the Application is made of is not known in time")
 
 // allOf touches every Application, so that each tells in its status what keeps
 // its source from being read.
