@@ -137,7 +137,8 @@ type Consumer struct {
 
 // RouteConsumer reads what a cluster's workers turn into sync requests.
 func RouteConsumer(cluster string) Consumer {
-	return Consumer{Name: "route-" + event.Token(cluster), Subjects: []string{"plumb.events.git.push.>"}}
+	// The order does not matter: what a push leads to is read from Git, after it.
+	return Consumer{Name: "route-" + event.Token(cluster), Subjects: []string{"plumb.events.git.push.>"}, Concurrency: 4}
 }
 
 // AlertConsumer reads what the alerter tells people about, of all clusters.
