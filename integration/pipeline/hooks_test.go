@@ -199,8 +199,8 @@ func TestPoliciesOfObjects(t *testing.T) {
 	ns := s.Kube.Namespace(t)
 	repo := s.Repo(t, "acme/config", map[string]string{
 		"web/once.yaml": annotated("once", "one", `plumb.dev/apply: if-absent`), "web/ignored.yaml": annotated("ignored", "one", `plumb.dev/apply: ignore`),
-		"web/cm.yaml":  annotated("web", "one"),
-		"web/d.yaml": selecting("one", "plumb.dev/replace: allowed"),
+		"web/cm.yaml": annotated("web", "one"),
+		"web/d.yaml":  selecting("one", "plumb.dev/replace: allowed"),
 	})
 	a := stack.Application(ns, "web", repo, "web")
 	s.Create(t, a)
@@ -321,4 +321,73 @@ func TestIgnoredFieldsAreLeftAlone(t *testing.T) {
 	if n, _, _ := unstructured.NestedInt64(live.Object, "spec", "replicas"); n != 3 {
 		t.Errorf("%d replicas, want the 3 that somebody else set", n)
 	}
+}
+
+// A worker that ends amid a hook leaves it running; whoever takes the attempt over
+// waits for this very hook.
+func TestAHookOutlivesItsWorker(t *testing.T) {
+	s := stack.New(t)
+	ns := s.Kube.Namespace(t)
+	gated := strings.Replace(job("before", "run", preSync), "      restartPolicy", "      schedulingGates: [{name: example.com/wait}]\n      restartPolicy", 1)
+	repo := s.Repo(t, "hook/"+ns, map[string]string{"web/all.yaml": gated + annotated("web", "one")})
+	a := stack.Application(ns, "web", repo, "web")
+	t.Cleanup(func() { s.Forget(a.Key()) })
+	first := s.Start(t, stack.Options{})
+	s.Create(t, a)
+	var uid string
+	s.Eventually(t, "the hook runs", func() error {
+		for _, j := range list(t, s, jobs, ns) {
+			uid = string(j.GetUID())
+			return nil
+		}
+		return fmt.Errorf("there is none")
+	})
+	first.Kill()
+	s.Start(t, stack.Options{})
+	s.Await(t, a.Key(), "another attempt goes on with it", func(a *v1alpha1.Application) error {
+		if last := a.Status.LastAttempt; last == nil || last.Number < 2 || last.Run != 1 {
+			return fmt.Errorf("last attempt %+v", last)
+		}
+		return nil
+	})
+	ungate(t, s, ns)
+	s.Await(t, a.Key(), "it is ready", stack.Ready)
+	s.Data(t, ns, "web", map[string]string{"value": "one"})
+	if after := list(t, s, jobs, ns); len(after) != 1 || string(after[0].GetUID()) != uid {
+		t.Error("the hook ran twice")
+	}
+}
+
+// Who had a field otherwise than Git is named.
+func TestWhoLosesAFieldIsNamed(t *testing.T) {
+	s := stack.New(t)
+	s.Work(t)
+	ns := s.Kube.Namespace(t)
+	theirs := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata": map[string]any{"name": "web", "namespace": ns}, "data": map[string]any{"value": "theirs"}}}
+	_, err := s.Objects.Resource(stack.ConfigMaps).Namespace(ns).Apply(t.Context(), "web", theirs, metav1.ApplyOptions{FieldManager: "team-tool"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo := s.Repo(t, "acme/config", map[string]string{"web/cm.yaml": stack.ConfigMap("web", "ours")})
+	a := stack.Application(ns, "web", repo, "web")
+	s.Create(t, a)
+	got := s.Await(t, a.Key(), "it is ready", stack.Ready)
+	s.Data(t, ns, "web", map[string]string{"value": "ours"})
+	message := got.Status.LastAttempt.Objects[0].Message
+	if !strings.Contains(message, "team-tool") || !strings.Contains(message, "data.value") {
+		t.Errorf("the status says %q", message)
+	}
+	s.Eventually(t, "an Event names who lost what", func() error {
+		events, err := s.Objects.Resource(schema.GroupVersionResource{Group: "events.k8s.io", Version: "v1", Resource: "events"}).Namespace(ns).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for _, e := range events.Items {
+			if note, _ := e.Object["note"].(string); e.Object["reason"] == "FieldsTaken" && strings.Contains(note, "team-tool") {
+				return nil
+			}
+		}
+		return fmt.Errorf("%d events, none of them", len(events.Items))
+	})
 }
