@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/plumb-gitops/plumb/pkg/app"
@@ -60,7 +61,7 @@ func (t *attempt) decide(ctx context.Context, a *v1alpha1.Application, run int64
 	if err != nil {
 		return p, err
 	}
-	hooks := p.Changes() || t.reason(a) == event.ReasonManual
+	hooks := hooked(p) && (p.Changes() || t.reason(a) == event.ReasonManual)
 	if in.Behind = t.behind(a, s, p); !hooks && len(in.Behind) == 0 {
 		return p, nil
 	}
@@ -68,6 +69,13 @@ func (t *attempt) decide(ctx context.Context, a *v1alpha1.Application, run int64
 		in.RunHooks, in.Run = true, run
 	}
 	return t.look(ctx, a, s, &in)
+}
+
+// hooked says whether the plan has hooks of a sync.
+func hooked(p plan.Plan) bool {
+	return len(p.SyncFail) > 0 || slices.ContainsFunc(p.Actions(), func(a plan.Action) bool {
+		return a.Hook != plan.Sync && a.Hook != plan.PreDelete
+	})
 }
 
 // look reads what the decision needs and was not read yet, and decides.
@@ -158,10 +166,5 @@ func (t *attempt) neighbours(a *v1alpha1.Application, condition func(*v1alpha1.A
 }
 
 func prunes(p plan.Plan) bool {
-	for _, a := range p.Prune {
-		if a.Verb == plan.Prune {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.Prune, func(a plan.Action) bool { return a.Verb == plan.Prune })
 }
