@@ -32,6 +32,22 @@ func (t *attempt) await(ctx context.Context, s fetched, p plan.Plan, ids []objec
 	return t.slot.Acquire(ctx)
 }
 
+// aside lets the worker slot serve others while a render waits for a child: sources
+// that take long must not hold all slots. So many attempts may stand aside at a time.
+func (t *attempt) aside(ctx context.Context, wait func() error) error {
+	select {
+	case t.r.asides <- struct{}{}:
+		defer func() { <-t.r.asides }()
+	default:
+		return wait()
+	}
+	t.slot.Release()
+	if err := wait(); err != nil {
+		return err
+	}
+	return t.slot.Acquire(ctx)
+}
+
 func (t *attempt) until(ctx context.Context, s fetched, p plan.Plan, ids []object.ID, until plan.Await) error {
 	if until == plan.Usable {
 		return fault.As(fault.ApplyFailed, s.client.Usable(ctx, ids))

@@ -72,10 +72,14 @@ type Reconciler struct {
 	report    *report.Reporter
 	finisher  *Finisher
 	checks    *checks.Client
-	compiled  health.Cache // of spec.health
+	asides    chan struct{} // attempts whose render waits without a worker slot
+	compiled  health.Cache  // of spec.health
 	now       func() time.Time
 	log       *slog.Logger
 }
+
+// asidesPerSlot bounds the attempts that stand aside: each keeps its lease alive.
+const asidesPerSlot = 8
 
 // New returns a Reconciler.
 func New(p Parts, o Options) *Reconciler {
@@ -88,6 +92,7 @@ func New(p Parts, o Options) *Reconciler {
 	r := &Reconciler{
 		o: o, bus: p.Bus, kube: p.Cluster, catalog: p.Catalog, heads: p.Heads, assembler: p.Assembler,
 		renderer: p.Renderer, report: p.Reporter, request: p.Request, checks: p.Checks, now: o.Now, log: o.Log,
+		asides: make(chan struct{}, asidesPerSlot*max(o.Worker.Concurrency, 1)),
 	}
 	r.finisher = &Finisher{r: r, ctx: context.Background(), known: map[app.Key]known{}, cancels: map[app.Key]pending{}}
 	return r

@@ -159,7 +159,9 @@ func (t *attempt) render(ctx context.Context, a *v1alpha1.Application, s fetched
 		if err != nil {
 			return err
 		}
-		result, err := t.r.renderer.Render(ctx, s.made.Request(a, s.Parameters, capabilities))
+		q := s.made.Request(a, s.Parameters, capabilities)
+		q.Aside = func(wait func() error) error { return t.aside(ctx, wait) }
+		result, err := t.r.renderer.Render(ctx, q)
 		inputs = inputsOf(s, a.Spec.Source.Path, result.Outside)
 		if err != nil {
 			return fault.As(fault.RenderFailed, err)
