@@ -33,6 +33,17 @@ const deciding = 64
 // not known by then look for themselves.
 const patience = 5 * time.Second
 
+// routing is how many pushes are routed at a time. Their order does not matter: what one
+// leads to is read from Git, after it.
+const routing = 4
+
+// pushes are what a router consumes.
+func pushes(cluster string) bus.Consumer {
+	c := bus.RouteConsumer(cluster)
+	c.Concurrency = routing
+	return c
+}
+
 // maxListed is how many affected Applications a git.routed fact names.
 const maxListed = 500
 

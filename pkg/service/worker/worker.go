@@ -58,7 +58,7 @@ func New(c config.Config, p Parts, log *slog.Logger) []service.Part {
 		{Name: "repair", Run: after(p.Catalog.Synced(), w.repair.Run)},
 		{Name: "ask", Run: after(p.Catalog.Synced(), w.answers.Run)},
 		{Name: "route", Run: after(p.Catalog.Synced(), func(ctx context.Context) error {
-			return p.Bus.Consume(ctx, bus.RouteConsumer(c.Cluster), keeper.after(w.router.Handle))
+			return p.Bus.Consume(ctx, pushes(c.Cluster), keeper.after(w.router.Handle))
 		})},
 		{Name: "sync", Run: after(p.Catalog.Synced(), func(ctx context.Context) error {
 			return p.Bus.Work(ctx, c.Cluster, c.Worker.Concurrency, w.reconciler.Handle)
