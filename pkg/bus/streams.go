@@ -137,8 +137,7 @@ type Consumer struct {
 
 // RouteConsumer reads what a cluster's workers turn into sync requests.
 func RouteConsumer(cluster string) Consumer {
-	// The order does not matter: what a push leads to is read from Git, after it.
-	return Consumer{Name: "route-" + event.Token(cluster), Subjects: []string{"plumb.events.git.push.>"}, Concurrency: 4}
+	return Consumer{Name: "route-" + event.Token(cluster), Subjects: []string{"plumb.events.git.push.>"}}
 }
 
 // AlertConsumer reads what the alerter tells people about, of all clusters.
