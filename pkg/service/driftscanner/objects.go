@@ -231,7 +231,12 @@ func (o *objects) judge(ctx context.Context, a *v1alpha1.Application, owned inve
 		return o.verify(ctx, a.Key(), found)
 	}
 	if misjudged(a, owned, o.look(owned)) {
-		return o.ask(ctx, a, "health", nil)
+		// Lost and found are told apart: what was found may be lost again before it is seen.
+		what := "health-lost"
+		if sick(a) {
+			what = "health-found"
+		}
+		return o.ask(ctx, a, what, nil)
 	}
 	if settled(a) {
 		o.forget(a.Key())
