@@ -30,7 +30,7 @@ var floors = [][]string{
 	{"fault", "app", "failpoint"},
 	{"object", "event", "app/v1alpha1", "telemetry", "tree", "fields", "egress"},
 	{"config", "bus", "webhook", "git", "health", "inventory", "generate", "render", "cluster", "ignore", "oci", "policy", "dependency", "checks"},
-	{"service", "catalog", "route", "plan", "chart"},
+	{"service", "catalog", "route", "plan", "chart", "moving"},
 	{"apply", "source"},
 	{"report", "sets"},
 	{"reconcile", "alert"},
