@@ -2,10 +2,14 @@ package reconcile
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/plumb-gitops/plumb/pkg/app"
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/git"
+	"github.com/plumb-gitops/plumb/pkg/route"
 )
 
 // Heads lets one fetch serve all who may be content with it, and knows the newest
@@ -20,7 +24,19 @@ type Heads struct {
 	ticked time.Time
 	tick   uint64 // mark of ticked; no older than the newest sighting
 	newest map[headKey]git.Commit
+
+	unmoved map[app.Key]unmoved
 }
+
+// unmoved is what an Application that is made of several sources would be made of, and
+// that an attempt after this one would find nothing to do at it.
+type unmoved struct {
+	attempt int64
+	route.Commit
+}
+
+// maxUnmoved bounds the memory; what is forgotten is looked at once more.
+const maxUnmoved = 10_000
 
 type headKey struct {
 	repo, ref, semver string
@@ -44,7 +60,7 @@ const (
 
 // NewHeads returns Heads over a store.
 func NewHeads(store *git.Store, now func() time.Time) *Heads {
-	return &Heads{store: store, now: now, newest: map[headKey]git.Commit{}}
+	return &Heads{store: store, now: now, newest: map[headKey]git.Commit{}, unmoved: map[app.Key]unmoved{}}
 }
 
 // Saw tells that an event of PLUMB_EVENTS reached this process, and returns the
@@ -98,4 +114,33 @@ func (h *Heads) Newest(u git.URL, ref, semver string) (git.Commit, bool) {
 	defer h.mu.Unlock()
 	commit, known := h.newest[headKey{repo: u.Repo(), ref: ref, semver: semver}]
 	return commit, known
+}
+
+// Unmoved notes that there is nothing to do for an Application at what it would be made
+// of. The status does not say so: what touches nothing is not written there.
+func (h *Heads) Unmoved(a *v1alpha1.Application, at route.Commit) {
+	if a.Status.LastAttempt == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.unmoved) >= maxUnmoved {
+		clear(h.unmoved)
+	}
+	h.unmoved[a.Key()] = unmoved{a.Status.LastAttempt.Number, at}
+}
+
+// Moves says whether a commit of one of an Application's sources, "" for its own, may
+// be one that it has to be brought to: no look at it has found nothing to do.
+func (h *Heads) Moves(a *v1alpha1.Application, name, sha string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	seen, known := h.unmoved[a.Key()]
+	if !known || a.Status.LastAttempt == nil || seen.attempt != a.Status.LastAttempt.Number {
+		return true
+	}
+	if name == "" {
+		return seen.SHA != sha
+	}
+	return !slices.Contains(seen.Sources, v1alpha1.SourceRevision{Name: name, Revision: sha})
 }

@@ -58,6 +58,7 @@ func (t *attempt) sync(ctx context.Context, a *v1alpha1.Application, b begun) (*
 		return a, t.failed(ctx, err, s, nil, owned), nil
 	}
 	if t.idle(a, s) {
+		t.r.heads.Unmoved(a, route.Commit{SHA: s.made.Revision, Sources: s.made.Sources})
 		return a, outcome{}, nil
 	}
 	rendered, inputs, err := t.render(ctx, a, s)
@@ -148,6 +149,9 @@ func (t *attempt) idle(a *v1alpha1.Application, s fetched) bool {
 		return false
 	}
 	inputs := a.Status.Inputs
+	if inputs == nil {
+		return false
+	}
 	digest, err := s.made.Tree.Digest(route.Path(a.Spec.Source.Path), inputs.Outside)
 	return err == nil && digest == inputs.Digest && slices.Equal(s.Read, inputs.Objects)
 }

@@ -178,8 +178,8 @@ func held(a *v1alpha1.Application, f source.Followed, commit git.Commit) bool {
 }
 
 // newer returns the newest commit of one of the Application's trees that came too
-// late for its last attempt. Whether it touches the Application is told here only
-// where the tree is all that it is made of.
+// late for its last attempt. Whether it touches the Application is told here where the
+// tree is all that it is made of, else by who has put it together with the others.
 func (c *changes) newer(ctx context.Context, a *v1alpha1.Application, f source.Followed) (git.Commit, bool) {
 	u, err := c.sources.URLOf(a, f)
 	if err != nil || f.Artifact() {
@@ -190,7 +190,7 @@ func (c *changes) newer(ctx context.Context, a *v1alpha1.Application, f source.F
 		return git.Commit{}, false
 	}
 	if !source.Plain(a) {
-		return commit, true
+		return commit, c.heads.Moves(a, f.Name, commit.SHA)
 	}
 	tree, err := c.store.Tree(ctx, u, commit.SHA)
 	if err != nil || route.Why(route.Commit{SHA: commit.SHA, Tree: tree}, a) == "" {

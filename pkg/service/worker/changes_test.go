@@ -10,6 +10,8 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/git"
+	"github.com/plumb-gitops/plumb/pkg/route"
+	"github.com/plumb-gitops/plumb/pkg/source"
 )
 
 func TestWants(t *testing.T) {
@@ -113,4 +115,52 @@ func TestOutrun(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Of two sources, one may move without a change for the Application. Its status keeps
+// the older revision then, and must not be a reason to ask for it again and again.
+func TestASourceThatMovedWithoutAChangeIsLookedAtOnce(t *testing.T) {
+	r := newRelease(t, map[string]string{"web": ""})
+	values, err := r.server.Create(t.Context(), "values")
+	must(t, err)
+	first, err := values.CommitAndPush(t.Context(), "one", map[string][]byte{"v": []byte("1")})
+	must(t, err)
+	sha := r.tag("v1.0.0")
+	must(t, r.repo.Push(t.Context()))
+	a := r.applications[0]
+	a.Spec.Sources = []v1alpha1.NamedSource{{Name: "values", Repo: values.URL(), Ref: "main"}}
+	c := &changes{sources: r.router.sources, store: r.router.store, heads: r.router.heads}
+	fetch := func() string {
+		commit := ""
+		for _, f := range source.Trees(a) {
+			q, err := c.sources.QueryOf(t.Context(), a, f)
+			must(t, err)
+			got, err := c.heads.At(t.Context(), q)
+			must(t, err)
+			commit = got.SHA
+		}
+		return commit
+	}
+	fetch()
+	a.Status.LastAttempt = &v1alpha1.LastAttempt{Number: 1, Result: v1alpha1.ResultSucceeded, Revision: sha, StartedAt: metav1.NowMicro()}
+	a.Status.Inputs = &v1alpha1.Inputs{Digest: "d", Sources: []v1alpha1.SourceRevision{{Name: "values", Revision: first}}}
+	check := func(when string, want bool) {
+		t.Helper()
+		if got, wanted := c.behind(t.Context(), a); wanted != want {
+			t.Errorf("%s a sync is wanted: %v (%+v), want %v", when, wanted, got, want)
+		}
+	}
+	check("as the last attempt left it", false)
+	second, err := values.CommitAndPush(t.Context(), "two", map[string][]byte{"v": []byte("2")})
+	must(t, err)
+	if fetch() != second {
+		t.Fatal("the second commit was not fetched")
+	}
+	check("after a commit of the values", true)
+	c.heads.Unmoved(a, route.Commit{SHA: sha, Sources: []v1alpha1.SourceRevision{{Name: "values", Revision: second}}})
+	check("once it was found to be no change", false)
+	a.Status.LastAttempt.Number++
+	check("after an attempt at older values", true)
+	c.heads.Unmoved(a, route.Commit{SHA: sha, Sources: []v1alpha1.SourceRevision{{Name: "values", Revision: first}}})
+	check("once an older one was found to be no change", true)
 }

@@ -224,8 +224,11 @@ func (r *router) compose(ctx context.Context, group *followed, l look) (routed, 
 	case err != nil:
 		return routed{}, err
 	}
-	found := routed{decision: route.Decide(route.Commit{SHA: made.Revision, Sources: made.Sources, Tree: made.Tree}, group.applications)}
-	found.commit = made.Revision
+	commit := route.Commit{SHA: made.Revision, Sources: made.Sources, Tree: made.Tree}
+	found := routed{commit: made.Revision, decision: route.Decide(commit, group.applications)}
+	if found.decision.Unaffected > 0 {
+		r.heads.Unmoved(group.applications[0], route.Commit{SHA: made.Revision, Sources: made.Sources})
+	}
 	for _, other := range made.Sources {
 		if !group.main && other.Name == group.name {
 			found.commit = other.Revision
