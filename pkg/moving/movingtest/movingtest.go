@@ -246,7 +246,7 @@ func Discreet(t *testing.T, convert Convert) {
 		if strings.Contains(notes(r), "canary") {
 			t.Errorf("%s: a note holds a value of a Secret", c.Name)
 		}
-		if text := print(t, r.Objects); !c.Options.Secrets && (strings.Contains(text, "canary") || strings.Contains(text, "kind: Secret")) {
+		if text := print(t, r.Objects); !c.Options.Secrets && (strings.Contains(text, "canary") || strings.Contains(text, "\nkind: Secret")) {
 			t.Errorf("%s: a Secret is made, and nobody asked for it", c.Name)
 		}
 	}
