@@ -3,6 +3,7 @@ package sets
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,9 +54,26 @@ const (
 
 // job is why a set is worked on.
 type job struct {
-	force bool   // expand, also when the set itself calls for nothing
-	ref   string // full name of a ref that was pushed
-	want  string // the commit it is said to have
+	force  bool // expand, also when the set itself calls for nothing
+	pushes []push
+}
+
+// push is what a push is said to have done.
+type push struct {
+	repo string // canonical name
+	ref  string // full name
+	sha  string // the commit it has since
+}
+
+// with merges a job with one that came later: of one ref the newest push counts.
+func (j job) with(later job) job {
+	pushes := slices.Clone(later.pushes)
+	for _, p := range j.pushes {
+		if !slices.ContainsFunc(pushes, func(o push) bool { return o.repo == p.repo && o.ref == p.ref }) {
+			pushes = append(pushes, p)
+		}
+	}
+	return job{force: j.force || later.force, pushes: pushes}
 }
 
 // ending is what became of a job.
@@ -105,7 +123,7 @@ func (c *Controller) Pushed(repo, ref, after string) {
 	for _, set := range c.Sets.All() {
 		for _, s := range Sources(set) {
 			if len(c.Sources.Concerned(s, repo, ref)) > 0 {
-				c.add(set.Key(), job{force: true, ref: ref, want: after})
+				c.add(set.Key(), job{force: true, pushes: []push{{repo, ref, after}}})
 				break
 			}
 		}
@@ -176,13 +194,7 @@ func (c *Controller) asDesired(set app.Key, a *v1alpha1.Application) bool {
 // add merges a job with one that waits.
 func (c *Controller) add(key app.Key, j job) {
 	c.mu.Lock()
-	if waiting, ok := c.jobs[key]; ok {
-		j.force = j.force || waiting.force
-		if j.want == "" {
-			j.ref, j.want = waiting.ref, waiting.want
-		}
-	}
-	c.jobs[key] = j
+	c.jobs[key] = c.jobs[key].with(j)
 	c.mu.Unlock()
 	select {
 	case c.wake <- struct{}{}:

@@ -20,7 +20,6 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/generate"
 	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/object"
-	"github.com/plumb-gitops/plumb/pkg/source"
 )
 
 // writing is how many Applications are written at a time.
@@ -72,8 +71,10 @@ func (e *expansion) read(ctx context.Context, s generate.Source) (generate.Tree,
 		return nil, "", err
 	}
 	query.After = e.mark
-	if e.job.want != "" && source.Follows(s.Ref, "", e.job.ref) {
-		query.Want, query.WantRef = e.job.want, e.job.ref
+	for _, p := range e.job.pushes {
+		if len(e.c.Sources.Concerned(a, p.repo, p.ref)) > 0 {
+			query.Want, query.WantRef = p.sha, p.ref
+		}
 	}
 	commit, err := e.c.Store.Fetch(ctx, query)
 	if err != nil {
