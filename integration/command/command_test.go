@@ -98,7 +98,12 @@ func (s *site) write(t *testing.T, name, text string) string {
 // up starts `plumb up` and waits until it is ready.
 func up(t *testing.T) *site {
 	t.Helper()
-	s := &site{dir: t.TempDir(), kube: kubetest.Start(t), ended: make(chan error, 1)}
+	return upOn(t, kubetest.Start(t))
+}
+
+func upOn(t *testing.T, kube *kubetest.Kube) *site {
+	t.Helper()
+	s := &site{dir: t.TempDir(), kube: kube, ended: make(chan error, 1)}
 	s.process = command(context.Background(), "up", "--config", s.config(t))
 	s.process.Stdout, s.process.Stderr = &s.log, &s.log
 	must(t, s.process.Start())

@@ -70,7 +70,7 @@ func (p *paper) object(o *eventsv1.DiffObject) {
 			p.line(cyan, "@@ "+cell(f.GetPath())+" @@")
 		}
 		before, after := readable(f.GetBefore()), readable(f.GetAfter())
-		if slices.Equal(before, after) { // a text that looks like a number, and that number; or both are redacted
+		if slices.Equal(before, after) && f.GetBefore() != f.GetAfter() { // a text that looks like a number, and that number
 			before, after = []string{f.GetBefore()}, []string{f.GetAfter()}
 		}
 		p.change(before, after)

@@ -66,10 +66,10 @@ var (
 func (u *uninstall) gather(ctx context.Context) (installed, error) {
 	var i installed
 	var err error
-	if i.applications, err = listed[v1alpha1.Application](ctx, u.client, v1alpha1.GroupVersionKind); err != nil {
+	if i.applications, err = everyOne[v1alpha1.Application](ctx, u.client, v1alpha1.GroupVersionKind); err != nil {
 		return i, err
 	}
-	if i.sets, err = listed[v1alpha1.ApplicationSet](ctx, u.client, v1alpha1.SetKind); err != nil {
+	if i.sets, err = everyOne[v1alpha1.ApplicationSet](ctx, u.client, v1alpha1.SetKind); err != nil {
 		return i, err
 	}
 	for _, resource := range []string{v1alpha1.GroupVersionResource.Resource, v1alpha1.SetResource.Resource} {
@@ -89,8 +89,8 @@ func definition(resource string) object.ID {
 	return object.ID{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: resource + "." + v1alpha1.Group}
 }
 
-// listed are all objects of a kind; none when the cluster does not serve it.
-func listed[T any](ctx context.Context, c *cluster.Client, gvk schema.GroupVersionKind) ([]*T, error) {
+// everyOne is all objects of a kind; none when the cluster does not serve it.
+func everyOne[T any](ctx context.Context, c *cluster.Client, gvk schema.GroupVersionKind) ([]*T, error) {
 	all, err := c.List(ctx, gvk, "", "")
 	if errors.Is(err, cluster.ErrUnknownKind) {
 		return nil, nil

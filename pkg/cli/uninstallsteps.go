@@ -45,23 +45,67 @@ func (u *uninstall) remove(ctx context.Context, o *unstructured.Unstructured, ho
 // orphan has every Application and ApplicationSet let go of what it made. It looks
 // whether that lasts: a worker elsewhere may write back what Git says.
 func (u *uninstall) orphan(ctx context.Context, i installed) error {
-	for _, s := range i.sets {
-		if err := u.setPolicy(ctx, v1alpha1.SetKind, s, s.Spec.DeletionPolicy); err != nil {
-			return err
-		}
+	if err := u.orphanSets(ctx, i.sets); err != nil {
+		return err
 	}
 	for _, a := range i.applications {
 		if err := u.setPolicy(ctx, v1alpha1.GroupVersionKind, a, a.Spec.DeletionPolicy); err != nil {
 			return err
 		}
 	}
-	now, err := listed[v1alpha1.Application](ctx, u.client, v1alpha1.GroupVersionKind)
+	now, err := everyOne[v1alpha1.Application](ctx, u.client, v1alpha1.GroupVersionKind)
 	if err != nil {
 		return err
 	}
 	for _, a := range now {
 		if a.Spec.DeletionPolicy != v1alpha1.DeletionOrphan {
 			return fmt.Errorf("Application %s is new, or something set its deletionPolicy back: stop what runs of Plumb outside of the cluster", a.Key())
+		}
+	}
+	return nil
+}
+
+// orphanSets removes the sets first, which would write back what they say of their
+// Applications. The garbage collector takes them from the owners of these.
+func (u *uninstall) orphanSets(ctx context.Context, sets []*v1alpha1.ApplicationSet) error {
+	for _, s := range sets {
+		if err := u.setPolicy(ctx, v1alpha1.SetKind, s, s.Spec.DeletionPolicy); err != nil {
+			return err
+		}
+		id := object.ID{Group: v1alpha1.Group, Kind: v1alpha1.SetKind.Kind, Namespace: s.Namespace, Name: s.Name}
+		if err := u.client.Delete(ctx, id, v1alpha1.Version, cluster.DeleteOptions{UID: s.UID, Propagation: v1alpha1.PropagationOrphan}); err != nil {
+			return err
+		}
+		if err := u.disown(ctx, s); err != nil {
+			return err
+		}
+	}
+	for {
+		held, err := u.release(ctx, v1alpha1.SetKind, v1alpha1.SetFinalizer)
+		if err != nil || len(held) == 0 {
+			return err
+		}
+		if err := pause(ctx, settling); err != nil {
+			return fmt.Errorf("remove ApplicationSets: %w; left are %s", err, strings.Join(held, ", "))
+		}
+	}
+}
+
+// disown takes a set from the owners of its Applications: they would go with it.
+func (u *uninstall) disown(ctx context.Context, s *v1alpha1.ApplicationSet) error {
+	all, err := u.client.List(ctx, v1alpha1.GroupVersionKind, s.Namespace, "")
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		a := &all[i]
+		others := slices.DeleteFunc(a.GetOwnerReferences(), func(ref metav1.OwnerReference) bool { return ref.UID == s.UID })
+		if len(others) == len(a.GetOwnerReferences()) {
+			continue
+		}
+		patch := map[string]any{"metadata": map[string]any{"ownerReferences": others}}
+		if err := u.client.MergePatch(ctx, object.IDOf(a), v1alpha1.Version, patch, nil); err != nil {
+			return fmt.Errorf("take ApplicationSet %s from the owners of Application %s: %w", s.Key(), a.GetName(), err)
 		}
 	}
 	return nil
@@ -153,8 +197,13 @@ func (u *uninstall) removeAPIs(ctx context.Context, i installed) error {
 	return nil
 }
 
-// settling is how often the end of a definition is looked for.
-const settling = 100 * time.Millisecond
+const (
+	// settling is how often the end of a definition is looked for.
+	settling = 200 * time.Millisecond
+	// maxRefusals is how often in a row its objects may not be listed: the API server
+	// ends to serve them a moment before the definition goes.
+	maxRefusals = 25
+)
 
 func (u *uninstall) removeAPI(ctx context.Context, gvk schema.GroupVersionKind, crd object.ID, finalizer string) error {
 	live, err := u.client.Get(ctx, crd, "v1")
@@ -164,17 +213,19 @@ func (u *uninstall) removeAPI(ctx context.Context, gvk schema.GroupVersionKind, 
 	if err := u.client.Delete(ctx, crd, "v1", cluster.DeleteOptions{UID: live.GetUID()}); err != nil {
 		return err
 	}
-	for {
-		held, err := u.release(ctx, gvk, finalizer)
-		if err != nil {
-			return err
-		}
+	for refusals := 0; ; {
+		held, refused := u.release(ctx, gvk, finalizer)
 		if live, err = u.client.Get(ctx, crd, "v1"); err != nil {
 			return err
 		}
 		if live == nil {
 			u.say("removed %s", crd.Human())
 			return nil
+		}
+		if refusals++; refused == nil {
+			refusals = 0
+		} else if refusals > maxRefusals {
+			return refused
 		}
 		if err := pause(ctx, settling); err != nil {
 			return fmt.Errorf("remove %s: %w; it is held by %s", crd.Human(), err, or(strings.Join(held, ", "), "the API server"))
@@ -183,7 +234,7 @@ func (u *uninstall) removeAPI(ctx context.Context, gvk schema.GroupVersionKind, 
 }
 
 // release takes Plumb's finalizer from the objects of a kind that are going, as a
-// worker would, and returns those that others hold.
+// worker would, and returns what was there, with the finalizers of others.
 func (u *uninstall) release(ctx context.Context, gvk schema.GroupVersionKind, finalizer string) (held []string, err error) {
 	all, err := u.client.List(ctx, gvk, "", "")
 	if errors.Is(err, cluster.ErrUnknownKind) {
@@ -196,12 +247,9 @@ func (u *uninstall) release(ctx context.Context, gvk schema.GroupVersionKind, fi
 		o := &all[i]
 		id := object.IDOf(o)
 		others := slices.DeleteFunc(o.GetFinalizers(), func(f string) bool { return f == finalizer })
-		switch {
-		case o.GetDeletionTimestamp() == nil:
-			continue // the API server comes to it
-		case len(others) == len(o.GetFinalizers()):
-			held = append(held, fmt.Sprintf("%s (%s)", id.Human(), strings.Join(others, ", ")))
-			continue
+		held = append(held, fmt.Sprintf("%s (%s)", id.Human(), strings.Join(others, ", ")))
+		if o.GetDeletionTimestamp() == nil || len(others) == len(o.GetFinalizers()) {
+			continue // the API server comes to it, or others hold it
 		}
 		patch := map[string]any{"metadata": map[string]any{"finalizers": others, "resourceVersion": o.GetResourceVersion()}}
 		err := u.client.MergePatch(ctx, id, gvk.Version, patch, nil)
