@@ -25,6 +25,21 @@ func attributes() *syscall.SysProcAttr {
 // wants of the processor: all its threads, and those that they will start.
 func lowPriority(pid int) { _ = unix.Setpriority(unix.PRIO_PGRP, pid, 19) }
 
+// cpuTime is what a process has used of the processor; see stat in proc(5). It is
+// otherwise when that cannot be told.
+func cpuTime(pid int, otherwise time.Duration) time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, found := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	if err != nil || !found || len(fields) < 13 {
+		return otherwise
+	}
+	const tick = 10 * time.Millisecond // USER_HZ is 100 everywhere
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * tick
+}
+
 // confine takes from the process what a render does not need: it opens no file and
 // no socket any more, and its memory ends at the limit.
 func confine(memory int64) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 )
 
 // lanes keep a poisonous source from slowing others. A render begins in the quick
@@ -111,6 +112,26 @@ type place struct {
 	mu     sync.Mutex
 	in     *lane // nil: it has left
 	ousted bool
+}
+
+// limit has the render outstay once it used up its slice. A child that gets little of
+// the processor, or waits for its parent, has more time. What was started is to be
+// stopped.
+func (p *place) limit(c *process, slice time.Duration) (stop func() bool) {
+	const least = 50 * time.Millisecond
+	before := cpuTime(c.cmd.Process.Pid, 0)
+	var timer *time.Timer
+	started := make(chan struct{})
+	timer = time.AfterFunc(slice, func() {
+		<-started
+		if left := slice - (cpuTime(c.cmd.Process.Pid, before+slice) - before); left > 0 {
+			timer.Reset(max(left, least))
+			return
+		}
+		p.outstay(c)
+	})
+	close(started)
+	return timer.Stop
 }
 
 // outstay moves a render that took its slice to the slow lane. Without room there it

@@ -24,7 +24,7 @@ type Tree interface {
 type Options struct {
 	Warm     int           // idle children kept; 1, negative: none
 	Parallel int           // children at work, and half as many that are slow; GOMAXPROCS but at least 4
-	Slice    time.Duration // after which a render is slow; 2 s
+	Slice    time.Duration // of CPU time, after which a render is slow; 1 s
 	Renders  int           // renders by one child, while all succeed; 100
 	Timeout  time.Duration // of a render, by the wall clock; 30 s
 	CPU      time.Duration // of a render, whole seconds; 20 s
@@ -37,7 +37,7 @@ type Options struct {
 func (o Options) filled() Options {
 	fill(&o.Warm, 1)
 	fill(&o.Parallel, max(4, runtime.GOMAXPROCS(0)))
-	fill(&o.Slice, 2*time.Second)
+	fill(&o.Slice, time.Second)
 	fill(&o.Renders, 100)
 	fill(&o.Timeout, 30*time.Second)
 	fill(&o.CPU, 20*time.Second)
@@ -147,7 +147,7 @@ func (p *Pool) attempt(ctx context.Context, job Job, tree Tree, from Origin, in 
 	if in == &p.lanes.slow {
 		c.yield()
 	} else {
-		defer time.AfterFunc(p.o.Slice, func() { held.outstay(c) }).Stop()
+		defer held.limit(c, p.o.Slice)()
 	}
 	items, err = c.render(ctx, job, tree)
 	p.give(c)
