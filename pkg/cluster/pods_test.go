@@ -46,10 +46,6 @@ func TestPodsAreThoseThatAnObjectControls(t *testing.T) {
 	kube := kubetest.Start(t)
 	ns, clientset, c := kube.Namespace(t), kube.Clientset(t), open(t, kube.Kubeconfig()).As(cluster.Identity{})
 	labels := map[string]string{"app": "web"}
-	alien := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "alien", Labels: labels}, Spec: template(labels, "web:1", "").Spec}
-	if _, err := clientset.CoreV1().Pods(ns).Create(t.Context(), alien, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
 	two := int32(2)
 	deployment, err := clientset.AppsV1().Deployments(ns).Create(t.Context(), &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: "web"},
@@ -71,6 +67,11 @@ func TestPodsAreThoseThatAnObjectControls(t *testing.T) {
 	}
 	if none, err := c.Pods(t.Context(), &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Service"}}); err != nil || none != nil {
 		t.Errorf("a Service has %d Pods, %v", len(none), err)
+	}
+	other := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apps/v1", "kind": "StatefulSet",
+		"metadata": map[string]any{"namespace": ns, "name": "web", "uid": "another"}, "spec": map[string]any{"selector": map[string]any{"matchLabels": map[string]any{"app": "web"}}}}}
+	if taken, err := c.Pods(t.Context(), other); err != nil || len(taken) != 0 {
+		t.Errorf("%d Pods of another are taken for its own, %v", len(taken), err)
 	}
 	all := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": map[string]any{"namespace": ns, "name": "x"}}}
 	if _, err := c.Pods(t.Context(), all); err == nil {

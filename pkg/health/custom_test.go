@@ -1,6 +1,7 @@
 package health_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -156,4 +157,28 @@ func FuzzCompile(f *testing.F) {
 		content["apiVersion"], content["kind"] = "v1", "A"
 		_ = compiled.Of(&unstructured.Unstructured{Object: content}).Status.String()
 	})
+}
+
+// docs/health.md shows rules that compile.
+func TestTheRulesOfThePageCompile(t *testing.T) {
+	page, err := os.ReadFile("../../docs/health.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```yaml\n")
+	block, _, _ := strings.Cut(rest, "```")
+	var shown struct {
+		Spec struct{ Health []v1alpha1.HealthRule }
+	}
+	if err := yaml.UnmarshalStrict([]byte(block), &shown); err != nil || len(shown.Spec.Health) != 2 {
+		t.Fatalf("%d rules, %v", len(shown.Spec.Health), err)
+	}
+	compiled, err := health.Compile(shown.Spec.Health)
+	if err != nil {
+		t.Fatal(err)
+	}
+	paused := parse(t, "{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: web, generation: 2}, status: {phase: Paused, observedGeneration: '2'}}")
+	if got := compiled.Of(&unstructured.Unstructured{Object: paused}); got.Status != health.Progressing {
+		t.Errorf("got %v", got)
+	}
 }
