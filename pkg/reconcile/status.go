@@ -82,9 +82,12 @@ func (b begun) lastAttempt(a *v1alpha1.Application, o outcome, now time.Time) *v
 		Number: b.number, Revision: o.revision, Reason: b.reason, Result: o.result, Message: o.message(),
 		StartedAt: metav1.NewMicroTime(b.startedAt), FetchedAt: moment(o.fetched), Trace: b.trace, Run: b.run,
 	}
-	if last.Objects, last.Omitted = o.results(maxResults); o.finishing {
-		attempt := a.Status.LastAttempt // only its wait ended here
-		last.Objects, last.Omitted, last.Run = attempt.Objects, attempt.Omitted, attempt.Run
+	last.Objects, last.Omitted = o.results(maxResults)
+	if attempt := a.Status.LastAttempt; o.finishing && attempt != nil { // only its wait ended here
+		last.Objects, last.Omitted, last.Run, last.RetryAt = attempt.Objects, attempt.Omitted, attempt.Run, attempt.RetryAt
+	}
+	if o.deferred { // the request that comes back may be replaced by one that finds nothing new
+		last.RetryAt = &metav1.Time{Time: now.Add(handoverRetry)}
 	}
 	switch o.result {
 	case v1alpha1.ResultWaiting:

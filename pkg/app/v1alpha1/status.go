@@ -85,7 +85,8 @@ type LastAttempt struct {
 	Trace     string            `json:"trace,omitempty"` // 32 hex digits
 	// Deadline ends the wait for health.
 	Deadline *metav1.Time `json:"deadline,omitempty"`
-	// RetryAt is when a failed attempt is repeated; empty: it is not.
+	// RetryAt is when a failed attempt is repeated, or one whose deletions wait for
+	// another Application; empty: it is not.
 	RetryAt *metav1.Time `json:"retryAt,omitempty"`
 	// Failures counts failed attempts in a row at this revision and generation.
 	Failures int32 `json:"failures,omitempty"`

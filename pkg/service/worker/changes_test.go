@@ -66,6 +66,7 @@ func TestAbandoned(t *testing.T) {
 	cases := map[string]struct {
 		result v1alpha1.Result
 		age    time.Duration
+		retry  time.Duration // since then; 0: no time is told
 		want   bool
 	}{
 		"an attempt that should have ended":       {result: v1alpha1.ResultRunning, age: time.Minute, want: true},
@@ -73,13 +74,18 @@ func TestAbandoned(t *testing.T) {
 		"one that began just now":                 {result: v1alpha1.ResultRunning, age: time.Second},
 		"one that waits for health has a watcher": {result: v1alpha1.ResultWaiting, age: time.Hour},
 		"one that succeeded":                      {result: v1alpha1.ResultSucceeded, age: time.Hour},
-		"a failure is the scanner's to repeat":    {result: v1alpha1.ResultFailed, age: time.Hour},
+		"a failure is the scanner's to repeat":    {result: v1alpha1.ResultFailed, age: time.Hour, retry: time.Hour},
+		"one with deletions that still wait":      {result: v1alpha1.ResultSucceeded, age: time.Hour, retry: time.Minute, want: true},
+		"one whose deletions began to wait":       {result: v1alpha1.ResultSucceeded, age: time.Hour, retry: time.Second},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			a := &v1alpha1.Application{Status: v1alpha1.ApplicationStatus{LastAttempt: &v1alpha1.LastAttempt{
 				Result: c.result, StartedAt: metav1.NewMicroTime(now.Add(-c.age)),
 			}}}
+			if c.retry != 0 {
+				a.Status.LastAttempt.RetryAt = &metav1.Time{Time: now.Add(-c.retry)}
+			}
 			if got := abandoned(a, now); got != c.want {
 				t.Errorf("abandoned = %v, want %v", got, c.want)
 			}

@@ -118,11 +118,15 @@ func (r *repair) ask(ctx context.Context, a *v1alpha1.Application) error {
 }
 
 // abandoned is an attempt that should have ended: its worker died and its
-// request was lost with the stream.
+// request was lost with the stream; or one whose deletions waited for another
+// Application, and still do. A failure is the scanner's to repeat.
 func abandoned(a *v1alpha1.Application, now time.Time) bool {
 	last := a.Status.LastAttempt
 	if last == nil || policy.Suspended(a, now) || a.Spec.Sync.Mode == v1alpha1.ModeManual || now.Sub(last.StartedAt.Time) < repairEvery {
 		return false
+	}
+	if last.RetryAt != nil && last.Result != v1alpha1.ResultFailed {
+		return now.Sub(last.RetryAt.Time) >= repairEvery
 	}
 	return last.Result == v1alpha1.ResultRunning || last.Result == v1alpha1.ResultSuperseded
 }
