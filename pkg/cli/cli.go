@@ -101,7 +101,7 @@ crds need no server.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w; %w", err, errUsage) })
 	root.AddCommand(
 		newUp(env), newGet(env), newSync(env), newSuspend(env), newResume(env), newDiff(env), newConfirm(env), newEvents(env), newRender(env), newGenerate(env), newUninstall(env),
-		newBus(env), newCRDs(), newVersion(),
+		newImport(env), newBus(env), newCRDs(), newVersion(),
 	)
 	usageOfArgs(root)
 	return root

@@ -23,7 +23,7 @@ What each command says with ` + "`--help`" + `. This page is written by
 
 Exit codes: 0 when it was done, 1 when it failed, 2 when the command line is wrong.
 `)
-	for _, command := range [][]string{{}, {"up"}, {"get"}, {"sync"}, {"suspend"}, {"resume"}, {"events"}, {"render"}, {"generate"}, {"crds"}, {"bus"}, {"bus", "apply"}, {"version"}, {"completion"}} {
+	for _, command := range [][]string{{}, {"up"}, {"get"}, {"sync"}, {"suspend"}, {"resume"}, {"events"}, {"render"}, {"generate"}, {"import"}, {"import", "argocd"}, {"import", "flux"}, {"crds"}, {"bus"}, {"bus", "apply"}, {"version"}, {"completion"}} {
 		_, help, _ := plumb(t, nil, "", append(command, "--help")...)
 		name := strings.Join(append([]string{"plumb"}, command...), " ")
 		page.WriteString("\n## " + name + "\n```\n" + strings.TrimSpace(help) + "\n```\n")

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 
+	kjson "sigs.k8s.io/json"
+
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 )
 
@@ -72,6 +74,19 @@ type Options struct {
 type Result struct {
 	Objects []map[string]any
 	Notes   []Note
+	// Wanted are objects that were not in the input and say more: ConfigMaps whose
+	// values are taken over and, when Secrets are made, those that are copied.
+	Wanted []Reference
+}
+
+// Reference names an object of the core group.
+type Reference struct{ Kind, Namespace, Name string }
+
+// Want adds to Wanted, once.
+func (r *Result) Want(kind, namespace, name string) {
+	if want := (Reference{kind, namespace, name}); name != "" && !slices.Contains(r.Wanted, want) {
+		r.Wanted = append(r.Wanted, want)
+	}
 }
 
 // Worst is the highest level of the notes.
@@ -134,7 +149,7 @@ func Object(of any) (map[string]any, error) {
 		return nil, fmt.Errorf("encode object: %w", err)
 	}
 	out := map[string]any{}
-	if err := json.Unmarshal(raw, &out); err != nil {
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &out); err != nil {
 		return nil, fmt.Errorf("decode object: %w", err)
 	}
 	delete(out, "status")

@@ -11,6 +11,7 @@ import (
 	"github.com/Masterminds/semver/v3"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
@@ -120,7 +121,11 @@ func Values(values map[string]any) *apiextensionsv1.JSON {
 // ParseValues reads the values of a chart, written as YAML in a text.
 func (f Field) ParseValues() map[string]any {
 	values := map[string]any{}
-	if err := yaml.Unmarshal([]byte(f.Text()), &values); err != nil {
+	raw, err := yaml.YAMLToJSON([]byte(f.Text()))
+	if err == nil && string(raw) != "null" {
+		err = kjson.UnmarshalCaseSensitivePreserveInts(raw, &values)
+	}
+	if err != nil { // not told: it may quote a value
 		f.Tell(Failed, "is no YAML mapping")
 		return nil
 	}
@@ -159,8 +164,8 @@ func Label(labels, annotations map[string]string) v1alpha1.KustomizePatch {
 	return v1alpha1.KustomizePatch{Patch: string(raw), Target: &v1alpha1.KustomizeSelector{Name: ".*"}}
 }
 
-// Reference names an object; nil for an empty name.
-func Reference(name string) *v1alpha1.LocalReference {
+// Local refers to an object of the Application's namespace; nil for an empty name.
+func Local(name string) *v1alpha1.LocalReference {
 	if name == "" {
 		return nil
 	}

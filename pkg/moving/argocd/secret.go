@@ -95,7 +95,7 @@ func (c *converter) secretFor(url, namespace string) *v1alpha1.LocalReference {
 		case r.url == "" || len(r.credential()) == 0:
 		case !r.template && name == wanted:
 			r.used[namespace] = true
-			return moving.Reference(r.name())
+			return moving.Local(r.name())
 		case r.template && strings.HasPrefix(wanted, name) && (best == nil || len(name) > len(repoName(best.url))):
 			best = r
 		}
@@ -104,7 +104,7 @@ func (c *converter) secretFor(url, namespace string) *v1alpha1.LocalReference {
 		return nil
 	}
 	best.used[namespace] = true
-	return moving.Reference(best.name())
+	return moving.Local(best.name())
 }
 
 // secrets makes the Secrets that the Applications refer to, or says which to make.

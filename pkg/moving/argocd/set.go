@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	kjson "sigs.k8s.io/json"
 
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/moving"
@@ -97,7 +98,7 @@ func (c *converter) addSet(in *moving.Input, set *v1alpha1.ApplicationSet, a *v1
 	spec := map[string]any{}
 	raw, err := json.Marshal(a.Spec)
 	if err == nil {
-		err = json.Unmarshal(raw, &spec)
+		err = kjson.UnmarshalCaseSensitivePreserveInts(raw, &spec)
 	}
 	moving.DropEmpty(spec)
 	if raw, err = json.Marshal(spec); err != nil {

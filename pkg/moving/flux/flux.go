@@ -191,7 +191,7 @@ func (c *converter) secret(f moving.Field, from, to string) *v1alpha1.LocalRefer
 			c.copies[at] = append(c.copies[at], to)
 		}
 	}
-	return moving.Reference(name)
+	return moving.Local(name)
 }
 
 // tellCopies makes the Secrets that other namespaces need, or says which to copy.
@@ -206,6 +206,7 @@ func (c *converter) tellCopies() {
 				c.result.Objects = append(c.result.Objects, secret(in, to))
 				note.Level, note.Text = moving.Info, "is copied to namespace "+to
 			case c.o.Secrets:
+				c.result.Want("Secret", namespace, name)
 				note.Text += "; it is not in the input"
 			}
 			c.result.Notes = append(c.result.Notes, note)

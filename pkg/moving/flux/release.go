@@ -142,6 +142,9 @@ func (c *converter) values(in *moving.Input) map[string]any {
 		entry := cmp.Or(f.At("valuesKey").Text(), "values.yaml")
 		held := c.other[key(kind, in.Namespace(), name)]
 		path := f.At("targetPath")
+		if kind == "ConfigMap" && held == nil && !path.Given() {
+			c.result.Want(kind, in.Namespace(), name)
+		}
 		if kind != "ConfigMap" || held == nil || path.Given() || !held.At("data", entry).Given() {
 			f.Tell(moving.Lost, "values of the cluster have no counterpart: put them into Git as a value file, encrypted with SOPS where they are secret")
 			continue
