@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -205,18 +206,28 @@ func thingRule(ns string) []v1alpha1.HealthRule {
 	return []v1alpha1.HealthRule{{APIVersion: ns + ".example.com/v1", Kind: "Thing", Failed: "object.status.phase == 'Broken'", Current: "object.status.phase == 'Up'"}}
 }
 
-func become(t *testing.T, s *stack.Stack, ns, phase string) {
+// become sets the phase of the thing, and returns the revision of the cluster that did.
+func become(t *testing.T, s *stack.Stack, ns, phase string) (revision uint64) {
 	t.Helper()
 	things := schema.GroupVersionResource{Group: ns + ".example.com", Version: "v1", Resource: "things"}
 	s.Eventually(t, "there is a thing", func() error {
-		_, err := s.Objects.Resource(things).Namespace(ns).Patch(t.Context(), "main", types.MergePatchType,
+		u, err := s.Objects.Resource(things).Namespace(ns).Patch(t.Context(), "main", types.MergePatchType,
 			[]byte(`{"status":{"phase":"`+phase+`"}}`), metav1.PatchOptions{}, "status")
+		if err == nil {
+			revision = revisionOf(t, u)
+		}
 		return err
 	})
+	return revision
 }
 
-func configMaps(t *testing.T, s *stack.Stack, ns string) []unstructured.Unstructured {
-	return list(t, s, stack.ConfigMaps, ns)
+func revisionOf(t *testing.T, u *unstructured.Unstructured) uint64 {
+	t.Helper()
+	revision, err := strconv.ParseUint(u.GetResourceVersion(), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return revision
 }
 
 // The next wave begins when the rule says so, and the end of the attempt follows it.
@@ -230,13 +241,19 @@ func TestARuleOfTheApplicationHoldsAWaveBack(t *testing.T) {
 	s.Create(t, a)
 	t.Cleanup(func() { s.Forget(a.Key()) })
 	become(t, s, ns, "Starting")
-	if n := len(configMaps(t, s, ns)); n != 0 {
-		t.Fatalf("%d objects of the next wave are there", n)
-	}
-	become(t, s, ns, "Up")
+	// Meanwhile another Application is synced from beginning to end.
+	other := stack.Application(ns, "other", s.Repo(t, "other/"+ns, map[string]string{"app/cm.yaml": stack.ConfigMap("other", "o")}), "app")
+	t.Cleanup(func() { s.Forget(other.Key()) })
+	s.Create(t, other)
+	s.Await(t, other.Key(), "it is ready", stack.Ready)
+	up := become(t, s, ns, "Up")
 	s.Live(t, a.Key(), head(t, s, a.Key()))
-	if n := len(configMaps(t, s, ns)); n != 1 {
-		t.Errorf("%d objects of the next wave", n)
+	late, err := s.Objects.Resource(stack.ConfigMaps).Namespace(ns).Get(t.Context(), "late", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made := revisionOf(t, late); made < up {
+		t.Errorf("the next wave began at %d, before %d", made, up)
 	}
 }
 
@@ -296,7 +313,7 @@ func TestARuleThatCannotBeIsRefusedByName(t *testing.T) {
 	t.Cleanup(func() { s.Forget(a.Key()) })
 	s.Create(t, a)
 	says(t, s.Failed(t, a.Key(), "ApplyFailed"), "spec.health[1].failed: gives int; want true or false")
-	if n := len(configMaps(t, s, ns)); n != 0 {
+	if n := len(list(t, s, stack.ConfigMaps, ns)); n != 0 {
 		t.Errorf("%d objects were applied after all", n)
 	}
 }
