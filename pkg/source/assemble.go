@@ -186,7 +186,7 @@ func (s *Assembler) artifact(ctx context.Context, a *v1alpha1.Application, f Fol
 	began := time.Now()
 	found, err := s.Artifacts.Fetch(ctx, oci.Query{URL: f.Repo, Ref: f.Ref, Semver: f.Semver, Credential: credential})
 	if err != nil {
-		return Assembly{}, within(f, fault.As(fault.FetchFailed, err))
+		return Assembly{}, fmt.Errorf("%s.repo: %w", f.Field, fault.As(fault.FetchFailed, err))
 	}
 	return Assembly{Revision: found.Digest, Began: began, Tree: found.Tree}, nil
 }
