@@ -23,6 +23,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/render"
 	"github.com/plumb-gitops/plumb/pkg/service/worker"
 	"github.com/plumb-gitops/plumb/pkg/source"
+	"github.com/plumb-gitops/plumb/pkg/source/parameters"
 	"github.com/plumb-gitops/plumb/pkg/tree"
 )
 
@@ -84,14 +85,14 @@ func (in *renderInput) rendered(ctx context.Context, a *v1alpha1.Application, as
 	if err != nil {
 		return object.Set{}, err
 	}
-	parameters, err := assembler.Policy.Parameters(ctx, a, named.read)
+	given, err := parameters.Of(ctx, a, named, named.read)
 	if err != nil {
 		return object.Set{}, err
 	}
 	p.step("rendering " + a.Key().String())
 	r := worker.NewRenderer(c)
 	defer r.Close()
-	result, err := r.Render(ctx, made.Request(a, parameters, render.Capabilities{}))
+	result, err := r.Render(ctx, parameters.Request(made, a, given, render.Capabilities{}))
 	if err != nil {
 		return object.Set{}, err
 	}

@@ -106,7 +106,7 @@ func (n *namedObjects) complete(a *v1alpha1.Application) error {
 	return nil
 }
 
-// read implements source.Read.
+// read implements parameters.Read.
 func (n *namedObjects) read(_ context.Context, id object.ID) (*unstructured.Unstructured, error) {
 	data, known := n.objects[id]
 	if !known {

@@ -21,6 +21,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/plan"
 	"github.com/plumb-gitops/plumb/pkg/route"
 	"github.com/plumb-gitops/plumb/pkg/source"
+	"github.com/plumb-gitops/plumb/pkg/source/parameters"
 )
 
 // fetched is what was fetched for an attempt.
@@ -28,7 +29,7 @@ type fetched struct {
 	client *cluster.Client
 	made   source.Assembly
 	newest string // revision that the ref led to; made may be an older one
-	source.Parameters
+	parameters.Parameters
 }
 
 // sync is everything from the source to the last write. It returns the
@@ -77,6 +78,7 @@ func (t *attempt) sync(ctx context.Context, a *v1alpha1.Application, b begun) (*
 	if closed != nil {
 		return a, outcome{held: closed}, nil
 	}
+	b.held = why
 	a, o, err := t.carryOut(ctx, a, b, s, inputs, p, owned)
 	o.held = why
 	return a, o, err
@@ -111,7 +113,7 @@ func (t *attempt) read(ctx context.Context, a *v1alpha1.Application, s *fetched)
 		return nil
 	}
 	return t.stages.stage(ctx, "read", func(ctx context.Context) error {
-		s.Parameters, err = t.r.assembler.Policy.Parameters(ctx, a, func(ctx context.Context, id object.ID) (*unstructured.Unstructured, error) {
+		s.Parameters, err = parameters.Of(ctx, a, t.r.catalog, func(ctx context.Context, id object.ID) (*unstructured.Unstructured, error) {
 			return s.client.Get(ctx, id, "v1")
 		})
 		return err
@@ -163,7 +165,7 @@ func (t *attempt) render(ctx context.Context, a *v1alpha1.Application, s fetched
 		if err != nil {
 			return err
 		}
-		q := s.made.Request(a, s.Parameters, capabilities)
+		q := parameters.Request(s.made, a, s.Parameters, capabilities)
 		q.Aside = func(wait func() error) error { return t.aside(ctx, wait) }
 		result, err := t.r.renderer.Render(ctx, q)
 		inputs = inputsOf(s, a.Spec.Source.Path, result.Outside)

@@ -1,4 +1,8 @@
-package source
+// Package parameters reads what a render takes beside the tree: variables and keys.
+//
+// It stands apart from source, so that who only follows sources links no renderer.
+// It may import source and render.
+package parameters
 
 import (
 	"context"
@@ -14,6 +18,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/render"
 	"github.com/plumb-gitops/plumb/pkg/render/decrypt"
 	"github.com/plumb-gitops/plumb/pkg/render/substitute"
+	"github.com/plumb-gitops/plumb/pkg/source"
 )
 
 // Parameters are what a render takes beside the tree.
@@ -27,9 +32,9 @@ type Parameters struct {
 // Application must not see by it what its account may not. Absent: nil, nil.
 type Read func(ctx context.Context, id object.ID) (*unstructured.Unstructured, error)
 
-// Parameters reads what spec.source.substitute and decryption name. Errors are
+// Of reads what spec.source.substitute and decryption name. Errors are
 // RenderFailed or SourceRefused, name the field and quote no value.
-func (p Policy) Parameters(ctx context.Context, a *v1alpha1.Application, read Read) (Parameters, error) {
+func Of(ctx context.Context, a *v1alpha1.Application, secrets source.Secrets, read Read) (Parameters, error) {
 	var out Parameters
 	if s := a.Spec.Source.Substitute; s != nil {
 		var layers []substitute.Layer
@@ -44,7 +49,7 @@ func (p Policy) Parameters(ctx context.Context, a *v1alpha1.Application, read Re
 		out.Variables = substitute.Merge(s.Vars, layers...)
 	}
 	var err error
-	out.Keys, err = p.keys(ctx, a)
+	out.Keys, err = keys(ctx, a, secrets)
 	return out, err
 }
 
@@ -77,25 +82,25 @@ func variables(ctx context.Context, a *v1alpha1.Application, read Read, i int, f
 }
 
 // keys reads the private keys that decrypt the source.
-func (p Policy) keys(ctx context.Context, a *v1alpha1.Application) (decrypt.Keys, error) {
+func keys(ctx context.Context, a *v1alpha1.Application, secrets source.Secrets) (decrypt.Keys, error) {
 	d := a.Spec.Source.Decryption
 	if d == nil {
 		return decrypt.Keys{}, nil
 	}
 	place := catalog.PlaceOf(a, "spec.source.decryption.secretRef")
-	secret, err := p.Catalog.Secret(ctx, a.Namespace, d.SecretRef.Name, place)
+	secret, err := secrets.Secret(ctx, a.Namespace, d.SecretRef.Name, place)
 	if err != nil {
 		return decrypt.Keys{}, fault.As(fault.SourceRefused, err)
 	}
-	keys, err := decrypt.ParseKeys(secret)
+	parsed, err := decrypt.ParseKeys(secret)
 	if err != nil {
-		return keys, fault.Refuse(fault.SourceRefused, place, "Secret %s/%s: %w", a.Namespace, d.SecretRef.Name, err)
+		return parsed, fault.Refuse(fault.SourceRefused, place, "Secret %s/%s: %w", a.Namespace, d.SecretRef.Name, err)
 	}
-	return keys, nil
+	return parsed, nil
 }
 
 // Request is the render of what was assembled.
-func (m Assembly) Request(a *v1alpha1.Application, p Parameters, c render.Capabilities) render.Request {
+func Request(m source.Assembly, a *v1alpha1.Application, p Parameters, c render.Capabilities) render.Request {
 	return render.Request{
 		Tree: m.Tree, ChartPath: m.Chart, Source: a.Spec.Source, Name: a.Name, Namespace: a.TargetNamespace(),
 		Capabilities: c, Variables: p.Variables, Keys: p.Keys,
