@@ -26,6 +26,13 @@ func (s *Stack) TryAnnounce(ctx context.Context, repo *gitserver.Repo, delivery,
 		gitserver.Push{Repo: repo.Name, URL: repo.URL(), Ref: "refs/heads/main", Before: strings.Repeat("0", 40), After: sha})
 }
 
+// AnnounceURL is Announce for any repository and ref, by its full name.
+func (s *Stack) AnnounceURL(t testing.TB, url, delivery, ref, sha string) {
+	t.Helper()
+	must(t, gitserver.PostGitHub(t.Context(), s.hook, secret, delivery,
+		gitserver.Push{Repo: "config", URL: url, Ref: ref, Before: strings.Repeat("0", 40), After: sha}))
+}
+
 // Forget deletes an Application without a worker, so that it bothers no other
 // test. It is for cleanup: errors do not matter there.
 func (s *Stack) Forget(key app.Key) {

@@ -14,6 +14,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/bus"
 	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/cluster"
+	"github.com/plumb-gitops/plumb/pkg/config"
 	"github.com/plumb-gitops/plumb/pkg/failpoint"
 	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/render"
@@ -23,10 +24,14 @@ import (
 )
 
 // Work runs a worker in this process, under the race detector with the test,
-// until the test ends or stop is called.
-func (s *Stack) Work(t testing.TB) (stop func()) {
+// until the test ends or stop is called. Its configuration is that of the stack, as
+// tune changes it.
+func (s *Stack) Work(t testing.TB, tune ...func(*config.Config)) (stop func()) {
 	t.Helper()
 	c := s.Config(t)
+	for _, change := range tune {
+		change(&c)
+	}
 	log := s.log.With("worker", filepath.Base(c.NATS.DataDir))
 	b, err := bus.Open(t.Context(), bus.Options{URL: s.NATS.URL(), Cluster: s.Cluster, Service: "worker", Timing: s.timing, Log: log})
 	must(t, err)
