@@ -134,17 +134,46 @@ func current(a *v1alpha1.Application) bool {
 }
 
 // previous is what was applied, fetched again to heal it while another revision
-// waits; false when there is no drift to heal or it cannot be had.
+// waits; false when there is nothing to heal or it cannot be had.
 func (t *attempt) previous(ctx context.Context, a *v1alpha1.Application) (source.Assembly, bool) {
-	if t.reason(a) != event.ReasonDrift || t.again || !current(a) {
+	at := mends(a, t.reason(a) == event.ReasonDrift && !t.again)
+	if at == "" {
 		return source.Assembly{}, false
 	}
-	made, err := t.r.assembler.Assemble(ctx, source.Pinned(a), source.Freshness{})
+	pinned := source.Pinned(a)
+	pinned.Spec.Source.Ref = at
+	made, err := t.r.assembler.Assemble(ctx, pinned, source.Freshness{})
 	if err != nil {
-		t.r.log.WarnContext(ctx, "drift is not healed while another revision waits", "application", t.key.String(), "revision", short(a.Status.Revision), "error", err)
+		t.r.log.WarnContext(ctx, "what is applied is not healed while another revision waits",
+			"application", t.key.String(), "revision", short(at), "error", err)
 		return made, false
 	}
-	return made, applied(a, made)
+	return made, at != a.Status.Revision || applied(a, made)
+}
+
+// mends is the revision to apply again while another one waits; empty for none. Drift
+// is healed at the one that is applied, a failed heal is repeated, and an attempt that
+// was cut short comes to its end: its revision had passed the gate.
+func mends(a *v1alpha1.Application, drift bool) string {
+	last := a.Status.LastAttempt
+	if last == nil || !current(a) {
+		return ""
+	}
+	switch applied := a.Status.Revision; last.Result {
+	case v1alpha1.ResultRunning, v1alpha1.ResultSuperseded:
+		if last.Revision == applied || source.Plain(a) {
+			return last.Revision
+		}
+	case v1alpha1.ResultFailed:
+		if last.RetryAt != nil && last.Revision == applied || drift {
+			return applied
+		}
+	default:
+		if drift {
+			return applied
+		}
+	}
+	return ""
 }
 
 // window says why nothing may be written now; nil when it may, or when there is

@@ -26,6 +26,7 @@ type begun struct {
 	trace     string
 	requested string // the annotation plumb.dev/sync at the start
 	startedAt time.Time
+	held      *held // a newer revision that waits meanwhile; may be nil
 }
 
 // starting is the first status write of an attempt: it takes the number, and
@@ -39,6 +40,9 @@ func (b begun) starting(a *v1alpha1.Application, made source.Assembly, owned inv
 	}
 	s.Inventory, s.Waiting = owned.Status(), nil
 	set(&s, a, v1alpha1.ConditionReady, metav1.ConditionUnknown, fault.Progressing, "applying "+short(made.Revision))
+	if b.held != nil {
+		b.held.tell(&s, a, b.startedAt)
+	}
 	return s
 }
 
