@@ -213,7 +213,7 @@ func TestUninstallGoesOnWhereItWasInterrupted(t *testing.T) {
 		must(t, err)
 	}
 	patch(`["plumb.dev/prune","example.org/mine"]`)
-	if code, out := s.uninstall(t, "--yes", "--timeout", "5s"); code != 1 || !strings.Contains(out, "example.org/mine") || !strings.Contains(out, "run it again") {
+	if code, out := s.uninstall(t, "--yes", "--timeout", "15s"); code != 1 || !strings.Contains(out, "example.org/mine") || !strings.Contains(out, "run it again") {
 		t.Fatalf("exit code %d:\n%s", code, out)
 	}
 	patch(`[]`)

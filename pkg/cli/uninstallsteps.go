@@ -65,30 +65,47 @@ func (u *uninstall) orphan(ctx context.Context, i installed) error {
 	return nil
 }
 
+// grace is how long a worker has to let its sets go, before it is taken for absent.
+// It disowns their Applications after whatever it is writing just then.
+const grace = 5 * time.Second
+
 // orphanSets removes the sets first, which would write back what they say of their
-// Applications. The garbage collector takes them from the owners of these.
+// Applications.
 func (u *uninstall) orphanSets(ctx context.Context, sets []*v1alpha1.ApplicationSet) error {
 	for _, s := range sets {
-		if err := u.setPolicy(ctx, v1alpha1.SetKind, s, s.Spec.DeletionPolicy); err != nil {
-			return err
-		}
-		id := object.ID{Group: v1alpha1.Group, Kind: v1alpha1.SetKind.Kind, Namespace: s.Namespace, Name: s.Name}
-		if err := u.client.Delete(ctx, id, v1alpha1.Version, cluster.DeleteOptions{UID: s.UID, Propagation: v1alpha1.PropagationOrphan}); err != nil {
-			return err
-		}
-		if err := u.disown(ctx, s); err != nil {
+		if err := u.deleteSet(ctx, s); err != nil {
 			return err
 		}
 	}
-	for {
-		held, err := u.release(ctx, v1alpha1.SetKind, v1alpha1.SetFinalizer)
-		if err != nil || len(held) == 0 {
+	for deleted := time.Now(); ; {
+		left, err := u.client.List(ctx, v1alpha1.SetKind, "", "")
+		if errors.Is(err, cluster.ErrUnknownKind) || err == nil && len(left) == 0 {
+			return nil
+		}
+		if err == nil && time.Since(deleted) > grace {
+			_, err = u.release(ctx, v1alpha1.SetKind, v1alpha1.SetFinalizer)
+		}
+		if err != nil {
 			return err
 		}
 		if err := pause(ctx, settling); err != nil {
-			return fmt.Errorf("remove ApplicationSets: %w; left are %s", err, strings.Join(held, ", "))
+			return fmt.Errorf("remove ApplicationSets: %w; %d are left", err, len(left))
 		}
 	}
+}
+
+func (u *uninstall) deleteSet(ctx context.Context, s *v1alpha1.ApplicationSet) error {
+	if err := u.setPolicy(ctx, v1alpha1.SetKind, s, s.Spec.DeletionPolicy); err != nil {
+		return err
+	}
+	if err := u.disown(ctx, s); err != nil {
+		return err
+	}
+	id := object.ID{Group: v1alpha1.Group, Kind: v1alpha1.SetKind.Kind, Namespace: s.Namespace, Name: s.Name}
+	if err := u.client.Delete(ctx, id, v1alpha1.Version, cluster.DeleteOptions{UID: s.UID}); err != nil {
+		return err
+	}
+	return u.disown(ctx, s) // a worker may have healed one meanwhile
 }
 
 // disown takes a set from the owners of its Applications: they would go with it.
