@@ -37,10 +37,10 @@ type Case struct {
 	archive *txtar.Archive
 }
 
-// Cases are those of testdata.
-func Cases(t testing.TB) []Case {
+// Cases are those of a directory.
+func Cases(t testing.TB, dir string) []Case {
 	t.Helper()
-	files, err := filepath.Glob("testdata/*.txtar")
+	files, err := filepath.Glob(dir + "/*.txtar")
 	if err != nil || len(files) < 12 {
 		t.Fatalf("%d golden files, want at least 12 (%v)", len(files), err)
 	}
@@ -87,7 +87,7 @@ func Documents(t testing.TB, text []byte) []map[string]any {
 
 // Golden compares what is made, and what is told, with the golden files.
 func Golden(t *testing.T, convert Convert) {
-	for _, c := range Cases(t) {
+	for _, c := range Cases(t, "testdata") {
 		t.Run(c.Name, func(t *testing.T) {
 			r := convert(c.Objects, c.Options)
 			for name, got := range map[string]string{"objects.yaml": print(t, r.Objects), "notes": notes(r)} {
@@ -139,7 +139,7 @@ func notes(r moving.Result) string {
 // in its place. It was dropped in silence when what is made and what is told stays as
 // it was both times. What is told of an object as a whole holds for all of its fields.
 func Complete(t *testing.T, convert Convert) {
-	for _, c := range Cases(t) {
+	for _, c := range Cases(t, "testdata") {
 		t.Run(c.Name, func(t *testing.T) {
 			result := convert(c.Objects, c.Options)
 			whole, told := print(t, result.Objects)+notes(result), named(result)
@@ -241,7 +241,7 @@ func change(in any, path, leaf string, edit func(map[string]any, string)) bool {
 // Discreet looks for the values of Secrets, which the inputs call canaries, in what is
 // told, and in what is made when nobody asked for Secrets.
 func Discreet(t *testing.T, convert Convert) {
-	for _, c := range Cases(t) {
+	for _, c := range Cases(t, "testdata") {
 		r := convert(c.Objects, c.Options)
 		if strings.Contains(notes(r), "canary") {
 			t.Errorf("%s: a note holds a value of a Secret", c.Name)
@@ -254,7 +254,7 @@ func Discreet(t *testing.T, convert Convert) {
 
 // AnyOrder gives the input backwards.
 func AnyOrder(t *testing.T, convert Convert) {
-	for _, c := range Cases(t) {
+	for _, c := range Cases(t, "testdata") {
 		forward := convert(c.Objects, c.Options)
 		slices.Reverse(c.Objects)
 		if diff := cmp.Diff(print(t, forward.Objects)+notes(forward), print(t, convert(c.Objects, c.Options).Objects)+notes(convert(c.Objects, c.Options))); diff != "" {
@@ -265,7 +265,7 @@ func AnyOrder(t *testing.T, convert Convert) {
 
 // Fuzz gives anything; what comes of it can be printed and is told about.
 func Fuzz(f *testing.F, convert Convert) {
-	for _, c := range Cases(f) {
+	for _, c := range Cases(f, "testdata") {
 		f.Add(section(c.archive, "input.yaml"))
 		for _, o := range c.Objects {
 			raw, err := yaml.Marshal(o)
@@ -292,11 +292,11 @@ func Fuzz(f *testing.F, convert Convert) {
 	})
 }
 
-// Made are the objects of all golden files, by a name that tells which.
-func Made(t testing.TB, convert Convert) map[string]map[string]any {
+// Made are the objects of all golden files of a directory, by a name that tells which.
+func Made(t testing.TB, dir string, convert Convert) map[string]map[string]any {
 	t.Helper()
 	out := map[string]map[string]any{}
-	for _, c := range Cases(t) {
+	for _, c := range Cases(t, dir) {
 		for _, o := range convert(c.Objects, c.Options).Objects {
 			out[c.Name+": "+moving.Name(o)] = maps.Clone(o)
 		}
