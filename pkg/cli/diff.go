@@ -65,7 +65,6 @@ is then 1. It is 2 when it failed, or when the API server refuses a change.`,
 	c.Flags().StringVar(&d.ref, "ref", "", "`branch` or tag to compare with")
 	c.Flags().StringVarP(&d.output, "output", "o", "text", "`format`: text, json or yaml")
 	c.Flags().BoolVar(&d.exitCode, "exit-code", false, "end with exit code 1 when there are changes")
-	c.MarkFlagsMutuallyExclusive("revision", "ref")
 	return c
 }
 
@@ -88,10 +87,12 @@ func (d *difference) chosen() (string, error) {
 	default:
 		return "", fmt.Errorf("output %q is not known, use text, json or yaml; %w", d.output, errUsage)
 	}
-	if d.revision == "" {
+	switch {
+	case d.revision == "":
 		return d.ref, nil
-	}
-	if !fullRevision(d.revision) {
+	case d.ref != "":
+		return "", fmt.Errorf("give --revision or --ref, not both; %w", errUsage)
+	case !fullRevision(d.revision):
 		return "", fmt.Errorf("--revision %s is no full commit SHA (40 hex digits) and no digest; a branch or tag is given with --ref; %w", cell(d.revision), errUsage)
 	}
 	return d.revision, nil
