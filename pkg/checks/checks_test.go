@@ -96,7 +96,7 @@ func TestGitHub(t *testing.T) {
 	host := serve(t,
 		list{path: "/api/v3/repos/acme/my.config/commits/" + sha + "/status", query: map[string]string{"per_page": "100"}, headers: headers, pages: []any{
 			object{"state": "pending", "statuses": statuses("ci/build", "success", "ci/lint", "failure")},
-			object{"state": "pending", "statuses": statuses("ci/late", "pending", "ci/odd", "what is this", "ci/err", "error", "both", "success")},
+			object{"state": "pending", "statuses": statuses("ci/late", "pending", "ci/odd", "what is this", "ci/err", "error", "both", "success", "either", "failure")},
 		}},
 		list{path: "/api/v3/repos/acme/my.config/commits/" + sha + "/check-runs", query: map[string]string{"per_page": "100", "filter": "latest"}, headers: headers, pages: []any{
 			object{"total_count": 3, "check_runs": []any{
@@ -106,15 +106,16 @@ func TestGitHub(t *testing.T) {
 			object{"total_count": 3, "check_runs": []any{
 				object{"name": "e2e", "status": "in_progress", "conclusion": nil},
 				object{"name": "docs", "status": "completed", "conclusion": "skipped"},
+				object{"name": "either", "status": "completed", "conclusion": "success"},
 				object{"name": "old", "status": "completed", "conclusion": "stale"},
 			}},
 		}},
 	)
 	got, err := client().State(t.Context(), checks.Query{Repo: host + "/acme/my.config.git", SHA: sha, Provider: "github", Token: token,
-		Names: []string{"ci/build", "ci/lint", "ci/late", "ci/odd", "ci/err", "both", "unit", "e2e", "docs", "old", "never"}})
+		Names: []string{"ci/build", "ci/lint", "ci/late", "ci/odd", "ci/err", "both", "either", "unit", "e2e", "docs", "old", "never"}})
 	want := map[string]checks.State{
 		"ci/build": checks.Green, "ci/lint": checks.Failed, "ci/late": checks.Pending, "ci/odd": checks.Pending, "ci/err": checks.Failed,
-		"both": checks.Failed, "unit": checks.Green, "e2e": checks.Pending, "docs": checks.Green, "old": checks.Failed, "never": checks.Missing,
+		"both": checks.Failed, "either": checks.Failed, "unit": checks.Green, "e2e": checks.Pending, "docs": checks.Green, "old": checks.Failed, "never": checks.Missing,
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("error %v, states (-want +got):\n%s", err, diff)

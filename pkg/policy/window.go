@@ -142,33 +142,50 @@ func (all Windows) At(now time.Time) Decision {
 }
 
 // look decides about one moment without a word on how long, and gives the next
-// moment at which some window begins or ends; zero: none.
+// moment that may decide otherwise; zero: none.
 func (all Windows) look(now time.Time) (d Decision, next time.Time) {
-	denied, next := anyOf(all.deny, now, time.Time{})
-	allowed, next := anyOf(all.allow, now, next)
-	switch {
-	case denied != nil:
-		return Decision{Why: "closed by the " + denied.name}, next
-	case len(all.allow) == 1 && allowed == nil:
-		return Decision{Why: "outside of the " + all.allow[0].name}, next
-	case len(all.allow) > 0 && allowed == nil:
-		return Decision{Why: fmt.Sprintf("outside of all %d allow windows", len(all.allow))}, next
+	denied, over, begins := activeOf(all.deny, now)
+	if denied != nil {
+		return Decision{Why: "closed by the " + denied.name}, over
 	}
-	return Decision{Open: true}, next
+	if len(all.allow) == 0 {
+		return Decision{Open: true}, begins
+	}
+	allowed, over, opens := activeOf(all.allow, now)
+	switch {
+	case allowed != nil:
+		return Decision{Open: true}, earlier(over, begins)
+	case len(all.allow) == 1:
+		return Decision{Why: "outside of the " + all.allow[0].name}, opens
+	}
+	return Decision{Why: fmt.Sprintf("outside of all %d allow windows", len(all.allow))}, opens
 }
 
-// anyOf finds one of the windows that is active, and the earliest change of all.
-func anyOf(windows []window, now, next time.Time) (active *window, earliest time.Time) {
+// activeOf finds one of the windows that is active, when the last of those ends, and
+// when the first of the others begins.
+func activeOf(windows []window, now time.Time) (active *window, over, begins time.Time) {
 	for i, w := range windows {
 		is, change := w.at(now)
-		if is && active == nil {
+		switch {
+		case !is:
+			begins = earlier(begins, change)
+			continue
+		case active == nil:
 			active = &windows[i]
 		}
-		if next.IsZero() || !change.IsZero() && change.Before(next) {
-			next = change
+		if change.After(over) {
+			over = change
 		}
 	}
-	return active, next
+	return active, over, begins
+}
+
+// earlier is the earlier of two moments; zero is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // maxLinks bounds how many spans that run into each other are followed.

@@ -94,12 +94,18 @@ func (t *attempt) hold(ctx context.Context, a *v1alpha1.Application, b begun, h 
 	if err := t.r.storeHeld(ctx, a, b, h); err != nil {
 		return err
 	}
-	if w := h.waiting; w != nil && w.Until != nil {
-		if left := w.Until.Sub(t.r.now()); left < soon {
-			h.again = max(left, 0) + time.Second // the time in a status has no fractions
-		}
-	}
+	h.hasten(t.r.now())
 	return h.fault(t)
+}
+
+// hasten has the request itself wait for an end that is close.
+func (h *held) hasten(now time.Time) {
+	if h.waiting == nil || h.waiting.Until == nil {
+		return
+	}
+	if left := h.waiting.Until.Sub(now); left < soon {
+		h.again = max(left, 0) + time.Second // the time in a status has no fractions
+	}
 }
 
 // gate says why a revision must not be applied yet; nil when it may, or already was.
