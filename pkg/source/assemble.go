@@ -149,8 +149,32 @@ func within(f Followed, err error) error {
 	if err == nil || f.Name == "" {
 		return err
 	}
-	return fmt.Errorf("%s: %w", f.Field, err)
+	err = Relocate(err, f.Field+".")
+	if !strings.Contains(err.Error(), f.Field) {
+		err = fmt.Errorf("%s: %w", f.Field, err)
+	}
+	return err
 }
+
+// Relocate lets an error about fields of spec.source be one about the same fields
+// elsewhere: what reads Git knows of one source only.
+func Relocate(err error, fields string) error {
+	if text := err.Error(); strings.Contains(text, ownFields) {
+		return &relocated{strings.ReplaceAll(text, ownFields, fields), err}
+	}
+	return err
+}
+
+const ownFields = "spec.source."
+
+// relocated has the class and the reason of what it wraps.
+type relocated struct {
+	text string
+	err  error
+}
+
+func (r *relocated) Error() string { return r.text }
+func (r *relocated) Unwrap() error { return r.err }
 
 func (s *Assembler) verify(ctx context.Context, a *v1alpha1.Application, f Followed, u git.URL, sha string) error {
 	if f.Verify == nil {
