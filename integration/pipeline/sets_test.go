@@ -379,6 +379,9 @@ func TestAFailedExpansionDeletesNothing(t *testing.T) {
 		if names := namesOf(t, s, ns); len(names) != 3 || got.Status.Count != 3 {
 			t.Errorf("%s: Applications %v, count %d", step.says, names, got.Status.Count)
 		}
+		if message := meta.FindStatusCondition(got.Status.Conditions, v1alpha1.ConditionReady).Message; strings.Contains(message, "spec.source") {
+			t.Errorf("%s: message %q names a field that a set does not have", step.says, message)
+		}
 	}
 	patchSet(t, s, set, `{"spec":{"serviceAccountName":""}}`)
 	awaitSet(t, s, set, "Succeeded", "")

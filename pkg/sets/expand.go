@@ -20,6 +20,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/generate"
 	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/object"
+	"github.com/plumb-gitops/plumb/pkg/source"
 )
 
 // writing is how many Applications are written at a time.
@@ -63,9 +64,17 @@ func (e *expansion) run(ctx context.Context) (ending, error) {
 	return e.finish(ctx, result.Sources, d, acted)
 }
 
-// read fetches a source, no earlier than the lease was taken.
+// read fetches a source, no earlier than the lease was taken. Errors name the fields of
+// the generator that asked.
 func (e *expansion) read(ctx context.Context, s generate.Source) (generate.Tree, string, error) {
-	a := sourceOf(e.set, s)
+	tree, sha, err := e.fetch(ctx, sourceOf(e.set, s))
+	if err != nil {
+		return nil, "", source.Relocate(fault.As(fault.FetchFailed, err), "")
+	}
+	return tree, sha, nil
+}
+
+func (e *expansion) fetch(ctx context.Context, a *v1alpha1.Application) (*git.Tree, string, error) {
 	query, err := e.c.Sources.Query(ctx, a)
 	if err != nil {
 		return nil, "", err
@@ -79,13 +88,10 @@ func (e *expansion) read(ctx context.Context, s generate.Source) (generate.Tree,
 	commit, err := e.c.Store.Fetch(ctx, query)
 	if err != nil {
 		e.c.Catalog.Reread(a)
-		return nil, "", fault.As(fault.FetchFailed, err)
+		return nil, "", err
 	}
-	var tree *git.Tree
-	if tree, err = e.c.Store.Tree(ctx, query.URL, commit.SHA); err != nil {
-		return nil, "", fault.As(fault.FetchFailed, err)
-	}
-	return tree, commit.SHA, nil
+	tree, err := e.c.Store.Tree(ctx, query.URL, commit.SHA)
+	return tree, commit.SHA, err
 }
 
 // client is that of the account that the set's Applications are written as.
