@@ -2,9 +2,12 @@ package cli_test
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 const argoApplication = `apiVersion: argoproj.io/v1alpha1
@@ -109,5 +112,38 @@ func TestImportWritesJSON(t *testing.T) {
 	var list struct{ Items []struct{ Kind string } }
 	if err := json.Unmarshal([]byte(out), &list); err != nil || code != 0 || len(list.Items) != 1 || list.Items[0].Kind != "Application" {
 		t.Errorf("code %d, %v:\n%s", code, err, out)
+	}
+}
+
+// The page of moving in: what its console prints is what plumb import says and prints.
+func TestTheMovingPageIsTrue(t *testing.T) {
+	const file = "../../docs/moving-in.md"
+	page, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, tried := t.TempDir(), 0
+	next := block.ReplaceAllStringFunc(string(page), func(text string) string {
+		m := block.FindStringSubmatch(text)
+		switch m[1] {
+		case "yaml":
+			name, _, _ := strings.Cut(strings.TrimPrefix(m[2], "# "), "\n")
+			writeFile(t, filepath.Join(dir, name), m[2])
+		case "console":
+			command, _, _ := strings.Cut(m[2], "\n")
+			_, out, errs := plumb(t, nil, "", strings.Fields(strings.ReplaceAll(strings.TrimPrefix(command, "$ plumb "), "argocd.yaml", filepath.Join(dir, "argocd.yaml")))...)
+			tried++
+			return "```console\n" + command + "\n" + errs + out + "```"
+		}
+		return text
+	})
+	if *update {
+		if err := os.WriteFile(file, []byte(next), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(string(page), next); diff != "" || tried < 1 {
+		t.Errorf("%d commands tried; run go test ./pkg/cli -run MovingPage -update:\n%s", tried, diff)
 	}
 }
