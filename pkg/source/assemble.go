@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/chart"
+	"github.com/plumb-gitops/plumb/pkg/egress"
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/git"
 	"github.com/plumb-gitops/plumb/pkg/oci"
@@ -225,7 +227,7 @@ func (s *Assembler) chart(ctx context.Context, a *v1alpha1.Application, made *As
 		mounts[chartMount], made.Chart = given, chartMount
 		return nil
 	}
-	found, err := s.fetchChart(ctx, a, chart.Query{Repo: helm.Repo, Name: helm.Chart, Version: helm.Version, Digest: helm.Digest}, helm.SecretRef, "spec.source.helm")
+	found, err := s.fetchChart(ctx, a, chart.Query{Repo: helm.Repo, Name: helm.Chart, Version: helm.Version, Digest: helm.Digest}, helm.SecretRef, "spec.source.helm.repo")
 	if err != nil {
 		return err
 	}
@@ -234,12 +236,12 @@ func (s *Assembler) chart(ctx context.Context, a *v1alpha1.Application, made *As
 	return nil
 }
 
-func (s *Assembler) fetchChart(ctx context.Context, a *v1alpha1.Application, q chart.Query, secret *v1alpha1.LocalReference, field string) (chart.Chart, error) {
-	if err := s.Policy.allow(a, field+".repo", q.Repo); err != nil {
+func (s *Assembler) fetchChart(ctx context.Context, a *v1alpha1.Application, q chart.Query, secret *v1alpha1.LocalReference, repoField string) (chart.Chart, error) {
+	if err := s.Policy.allow(a, repoField, q.Repo); err != nil {
 		return chart.Chart{}, err
 	}
 	var err error
-	if q.Credential, err = s.Policy.Registry(ctx, a, q.Repo, secret, field+".secretRef"); err != nil {
+	if q.Credential, err = s.Policy.Registry(ctx, a, q.Repo, secret, "spec.source.helm.secretRef"); err != nil {
 		return chart.Chart{}, err
 	}
 	found, err := s.Charts.Fetch(ctx, q)
@@ -292,19 +294,25 @@ func (s *Assembler) dependency(ctx context.Context, a *v1alpha1.Application, t t
 		return tree.Sub(t, d.Local), d.Version, nil
 	}
 	var secret *v1alpha1.LocalReference
-	if helm := a.Spec.Source.Helm; helm != nil && sameHost(helm.Repo, d.Repo) {
+	if helm := a.Spec.Source.Helm; helm != nil && sameServer(helm.Repo, d.Repo) {
 		secret = helm.SecretRef
 	}
-	found, err := s.fetchChart(ctx, a, chart.Query{Repo: d.Repo, Name: d.Name, Version: d.Version}, secret, "spec.source.helm")
+	found, err := s.fetchChart(ctx, a, chart.Query{Repo: d.Repo, Name: d.Name, Version: d.Version}, secret, fmt.Sprintf("dependencies[%s].repository", d.Name))
 	return found.Tree, found.Version + "@" + found.Digest, err
 }
 
-// sameHost says whether two URLs are of one host: a credential goes no further.
-func sameHost(a, b string) bool {
-	host := func(s string) string {
-		_, rest, _ := strings.Cut(s, "://")
-		h, _, _ := strings.Cut(rest, "/")
-		return strings.ToLower(h)
+// sameServer says whether two URLs lead to one server in the same way: a credential goes
+// no further, and not in clear text where the other URL would not send it so.
+func sameServer(a, b string) bool {
+	origin := func(raw string) string {
+		u, err := url.Parse(raw)
+		if err != nil || u.Host == "" {
+			return ""
+		}
+		if u.Scheme == "oci" {
+			u.Scheme = "https"
+		}
+		return egress.Origin(u)
 	}
-	return a != "" && host(a) == host(b)
+	return origin(a) != "" && origin(a) == origin(b)
 }

@@ -99,3 +99,23 @@ func TestErrorsNameTheSourceThatTheyAreAbout(t *testing.T) {
 		})
 	}
 }
+
+func TestACredentialIsForOneServer(t *testing.T) {
+	for name, c := range map[string]struct {
+		a, b string
+		want bool
+	}{
+		"another path":              {"https://charts.example.com/a", "https://charts.example.com/b", true},
+		"its default port":          {"https://charts.example.com/a", "https://Charts.example.com:443/b", true},
+		"its registry":              {"https://charts.example.com/a", "oci://charts.example.com/b", true},
+		"another port":              {"https://charts.example.com/a", "https://charts.example.com:8443/a", false},
+		"the same in clear text":    {"https://charts.example.com/a", "http://charts.example.com/a", false},
+		"a name that begins so":     {"https://charts.example.com", "https://charts.example.com.evil.example/a", false},
+		"a user that looks like it": {"https://charts.example.com", "https://charts.example.com@evil.example/a", false},
+		"nothing":                   {"", "", false},
+	} {
+		if got := sameServer(c.a, c.b); got != c.want {
+			t.Errorf("%s: %q and %q are the same: %v", name, c.a, c.b, got)
+		}
+	}
+}
