@@ -85,12 +85,13 @@ func newRoot(env Env) *cobra.Command {
 		Long: `Plumb keeps Kubernetes clusters true to Git: a webhook says look, and a worker
 inside the cluster looks, renders, plans and applies.
 
-get, sync and events ask the dashboard of a running Plumb, by default the one
-that "plumb up" started in this directory. render, generate and
-crds need no server.`,
+get, sync, diff, confirm, suspend, resume and events ask the dashboard of a running
+Plumb, by default the one that "plumb up" started in this directory. render, generate,
+import and crds need no server; uninstall speaks with a cluster.`,
 		Example: `  plumb up --config plumb.yaml        # run all of Plumb in this process
   plumb get -A                        # what is in sync, and what is not
   plumb events --follow               # what happens, as it happens
+  plumb diff team-a/web               # what the next sync would do
   plumb sync team-a/web               # now, and wait for it
   plumb render -f app.yaml --dir .    # what would be applied, without a cluster`,
 		SilenceErrors: true,

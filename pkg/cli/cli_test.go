@@ -119,6 +119,11 @@ func TestBadCommandLinesAreToldFromFailures(t *testing.T) {
 		"a server that is none":   {[]string{"get", "--server", "ftp://x"}, 2, "--server is no http or https URL"},
 		"an unknown output":       {[]string{"events", "-o", "xml"}, 2, `output "xml" is not known, use json`},
 		"no token":                {[]string{"get", "--token-file", "/none"}, 1, "read the API token: open /none: no such file or directory; name the file"},
+		"nothing to compare":      {[]string{"diff"}, 2, "name one Application as <namespace>/<name>"},
+		"nothing to confirm":      {[]string{"confirm"}, 2, "name one Application as <namespace>/<name>"},
+		"a set without a name":    {[]string{"confirm", "set/web"}, 2, "want <namespace>/<name>"},
+		"an argument to leave":    {[]string{"uninstall", "x"}, 2, `unknown command "x"`},
+		"no token, to compare":    {[]string{"diff", "a/b", "--token-file", "/none"}, 2, "read the API token"},
 		"version":                 {[]string{"version"}, 0, "plumb "},
 	} {
 		t.Run(sentence, func(t *testing.T) {
@@ -131,7 +136,7 @@ func TestBadCommandLinesAreToldFromFailures(t *testing.T) {
 }
 
 func TestEveryCommandHasAnExample(t *testing.T) {
-	for _, command := range [][]string{{"up"}, {"get"}, {"sync"}, {"events"}, {"render"}, {"crds"}, {"bus"}, {"bus", "apply"}, {"version"}} {
+	for _, command := range [][]string{{"up"}, {"get"}, {"sync"}, {"diff"}, {"confirm"}, {"uninstall"}, {"events"}, {"render"}, {"crds"}, {"bus"}, {"bus", "apply"}, {"version"}} {
 		if _, out, _ := plumb(t, nil, "", append(command, "--help")...); !strings.Contains(out, "Examples:\n  plumb "+command[0]) {
 			t.Errorf("%v:\n%s", command, out)
 		}

@@ -21,9 +21,9 @@ func TestTheCommandsPageIsWhatTheCommandsSay(t *testing.T) {
 What each command says with ` + "`--help`" + `. This page is written by
 ` + "`go test ./pkg/cli -run CommandsPage -update`" + ` and held by the same test.
 
-Exit codes: 0 when it was done, 1 when it failed, 2 when the command line is wrong.
+Exit codes: 0 when it was done, 1 when it failed, 2 when the command line is wrong. Those of plumb diff are its own.
 `)
-	for _, command := range [][]string{{}, {"up"}, {"get"}, {"sync"}, {"suspend"}, {"resume"}, {"events"}, {"render"}, {"generate"}, {"import"}, {"import", "argocd"}, {"import", "flux"}, {"crds"}, {"bus"}, {"bus", "apply"}, {"version"}, {"completion"}} {
+	for _, command := range [][]string{{}, {"up"}, {"get"}, {"sync"}, {"diff"}, {"confirm"}, {"suspend"}, {"resume"}, {"events"}, {"render"}, {"generate"}, {"uninstall"}, {"import"}, {"import", "argocd"}, {"import", "flux"}, {"crds"}, {"bus"}, {"bus", "apply"}, {"version"}, {"completion"}} {
 		_, help, _ := plumb(t, nil, "", append(command, "--help")...)
 		name := strings.Join(append([]string{"plumb"}, command...), " ")
 		page.WriteString("\n## " + name + "\n```\n" + strings.TrimSpace(help) + "\n```\n")
