@@ -49,6 +49,10 @@ func (s *spec) values(at moving.Field) map[string]any {
 		values, _ = object.Any().(map[string]any)
 		text.Tell(moving.Info, "is passed over by Argo CD too, where valuesObject is given")
 	case text.Given():
+		if s.template && strings.Contains(text.Peek(), ": {{") {
+			text.Tell(moving.Failed, "is no YAML before its templates are carried out: put quotes around {{ }}, which makes texts; spec.templatePatch of the ApplicationSet writes other values")
+			return nil
+		}
 		values = text.ParseValues()
 	}
 	values = moving.Merge(values, nil)
@@ -65,7 +69,13 @@ func (s *spec) parameter(p moving.Field, values map[string]any) {
 		p.Tell(moving.Lost, "there are no variables of the build; write the value")
 		return
 	}
-	if err := set(values, name, value, asText.Bool()); err != nil {
+	var v any = value
+	if s.template && strings.Contains(value, "{{") {
+		p.Tell(moving.Lost, "became a text, where helm --set reads a number or a truth value; templatePatch writes other values")
+	} else {
+		v = read(value, asText.Bool())
+	}
+	if err := place(values, name, v); err != nil {
 		p.Tell(moving.Lost, "cannot be merged into the values: %v", err)
 		return
 	}

@@ -22,12 +22,16 @@ var errName = errors.New("the name is not one of Helm's --set")
 // character as it is, {a,b} is a list. With asText the value is not read as YAML
 // would read it.
 func set(values map[string]any, name, value string, asText bool) error {
+	return place(values, name, read(value, asText))
+}
+
+// place puts a value where the name of a parameter says.
+func place(values map[string]any, name string, value any) error {
 	steps, err := steps(name)
-	if err != nil {
-		return err
+	if err == nil {
+		put(values, steps, value)
 	}
-	put(values, steps, read(value, asText))
-	return nil
+	return err
 }
 
 // step is a key, or an index when key is empty.

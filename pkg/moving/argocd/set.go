@@ -23,6 +23,9 @@ func (c *converter) set(in *moving.Input) {
 	out := c.newSet(in, s)
 	out.Spec.Generators = all
 	meta := metadata{labels: template.At("metadata", "labels").TextMap(), annotations: annotations(template.At("metadata", "annotations"))}
+	if !t.goTemplate {
+		in.Tell(moving.Info, "a parameter that is missing is an error, where Argo CD leaves its braces; all elements need all parameters")
+	}
 	c.setRest(in)
 	for i, a := range s.convert() {
 		set := out.DeepCopy()
