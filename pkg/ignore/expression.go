@@ -31,12 +31,13 @@ type expression struct {
 	program cel.Program
 }
 
-// environment is cel-go with optional values, its strings, lists and two-variable
-// comprehensions, and pointer(list): a JSON pointer of names and indexes, escaped.
+// environment is cel-go with optional values, lists and two-variable
+// comprehensions, and pointer(list): a JSON pointer of names and indexes, escaped. Its
+// strings are left out: replace takes its memory before its cost is counted.
 func environment() (*cel.Env, error) {
 	return cel.NewEnv(
 		cel.Variable("object", cel.DynType),
-		cel.OptionalTypes(), ext.Strings(), ext.Lists(ext.ListsMaxRangeSize(maxPointers)), ext.TwoVarComprehensions(),
+		cel.OptionalTypes(), ext.Lists(ext.ListsMaxRangeSize(maxPointers)), ext.TwoVarComprehensions(),
 		cel.Function("pointer", cel.Overload("pointer_list", []*cel.Type{cel.ListType(cel.DynType)}, cel.StringType,
 			cel.UnaryBinding(pointerOf))),
 	)

@@ -51,21 +51,22 @@ func TestCompileRefuses(t *testing.T) {
 		rules string
 		want  []string // parts of the error
 	}{
-		"a bad glob":                        {`[{kind: A, name: "[", paths: [/a]}]`, []string{"spec.ignore[0].name", "glob"}},
-		"a bad pointer, in its place":       {`[{kind: A, paths: [/a]}, {kind: A, paths: [/a, "b"]}]`, []string{"spec.ignore[1].paths[1]", "begins with /"}},
-		"the name":                          {`[{kind: A, paths: [/metadata/name]}]`, []string{"spec.ignore[0].paths[0]", "/metadata/name"}},
-		"the namespace":                     {`[{kind: A, paths: [/metadata/namespace]}]`, []string{"/metadata/namespace"}},
-		"the kind":                          {`[{kind: A, paths: [/kind]}]`, []string{"/kind"}},
-		"the version":                       {`[{kind: A, paths: [/apiVersion]}]`, []string{"/apiVersion"}},
-		"metadata as a whole":               {`[{kind: A, paths: [/metadata]}]`, []string{"covers /metadata/name"}},
-		"all annotations":                   {`[{kind: A, paths: [/metadata/annotations]}]`, []string{"covers /metadata/annotations/plumb.dev~1application", "single fields"}},
-		"the mark":                          {`[{kind: A, paths: [/metadata/labels/plumb.dev~1owner]}]`, []string{"plumb.dev~1owner"}},
-		"below the mark":                    {`[{kind: A, paths: [/metadata/labels/plumb.dev~1owner/x]}]`, []string{"plumb.dev~1owner"}},
-		"a policy":                          {`[{kind: A, paths: [/metadata/annotations/plumb.dev~1prune]}]`, []string{"Plumb's own"}},
-		"what is no CEL":                    {`[{kind: A, expressions: ["'/a'", "object."]}]`, []string{"spec.ignore[0].expressions[1]", "no CEL"}},
-		"an unknown variable":               {`[{kind: A, expressions: ["self.a"]}]`, []string{"undeclared reference to 'self'"}},
-		"an expression that gives a number": {`[{kind: A, expressions: ["1"]}]`, []string{"gives int"}},
-		"all that is wrong, at once":        {`[{kind: A, paths: ["x", "/kind"], expressions: ["1"]}]`, []string{"paths[0]", "paths[1]", "expressions[0]"}},
+		"a bad glob":                         {`[{kind: A, name: "[", paths: [/a]}]`, []string{"spec.ignore[0].name", "glob"}},
+		"a bad pointer, in its place":        {`[{kind: A, paths: [/a]}, {kind: A, paths: [/a, "b"]}]`, []string{"spec.ignore[1].paths[1]", "begins with /"}},
+		"the name":                           {`[{kind: A, paths: [/metadata/name]}]`, []string{"spec.ignore[0].paths[0]", "/metadata/name"}},
+		"the namespace":                      {`[{kind: A, paths: [/metadata/namespace]}]`, []string{"/metadata/namespace"}},
+		"the kind":                           {`[{kind: A, paths: [/kind]}]`, []string{"/kind"}},
+		"the version":                        {`[{kind: A, paths: [/apiVersion]}]`, []string{"/apiVersion"}},
+		"metadata as a whole":                {`[{kind: A, paths: [/metadata]}]`, []string{"covers /metadata/name"}},
+		"all annotations":                    {`[{kind: A, paths: [/metadata/annotations]}]`, []string{"covers /metadata/annotations/plumb.dev~1application", "single fields"}},
+		"the mark":                           {`[{kind: A, paths: [/metadata/labels/plumb.dev~1owner]}]`, []string{"plumb.dev~1owner"}},
+		"below the mark":                     {`[{kind: A, paths: [/metadata/labels/plumb.dev~1owner/x]}]`, []string{"plumb.dev~1owner"}},
+		"a policy":                           {`[{kind: A, paths: [/metadata/annotations/plumb.dev~1prune]}]`, []string{"Plumb's own"}},
+		"what is no CEL":                     {`[{kind: A, expressions: ["'/a'", "object."]}]`, []string{"spec.ignore[0].expressions[1]", "no CEL"}},
+		"a function that takes memory first": {`[{kind: A, expressions: ["'a'.replace('a', 'b')"]}]`, []string{"undeclared reference to 'replace'"}},
+		"an unknown variable":                {`[{kind: A, expressions: ["self.a"]}]`, []string{"undeclared reference to 'self'"}},
+		"an expression that gives a number":  {`[{kind: A, expressions: ["1"]}]`, []string{"gives int"}},
+		"all that is wrong, at once":         {`[{kind: A, paths: ["x", "/kind"], expressions: ["1"]}]`, []string{"paths[0]", "paths[1]", "expressions[0]"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
