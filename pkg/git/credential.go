@@ -93,8 +93,9 @@ func (c Credential) auth() http.AuthMethod {
 	}
 }
 
-// key tells credentials apart: callers with different ones never share a fetch.
-func (c Credential) key() string {
+// Key tells credentials apart without telling what they are: callers with different ones
+// never share a fetch.
+func (c Credential) Key() string {
 	if c.secret == nil {
 		return ""
 	}

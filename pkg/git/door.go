@@ -22,7 +22,7 @@ type door struct {
 	web     *http.Client
 	http    transport.Transport
 	apps    *apps
-	signers *lru[string, ssh.Signer] // decrypted keys, by Credential.key
+	signers *lru[string, ssh.Signer] // decrypted keys, by Credential.Key
 }
 
 // maxSigners is how many decrypted keys are remembered.
@@ -109,13 +109,13 @@ func (d *door) connectHTTP(u URL, c Credential) (*remote, error) {
 }
 
 func (d *door) connectSSH(u URL, c Credential) (*remote, error) {
-	signer, ok := d.signers.get(c.key())
+	signer, ok := d.signers.get(c.Key())
 	if !ok {
 		var err error
 		if signer, err = c.sshKey().signer(); err != nil {
 			return nil, err
 		}
-		d.signers.put(c.key(), signer, 1)
+		d.signers.put(c.Key(), signer, 1)
 	}
 	host := newSSHHost(u, c.sshKey(), signer, d.o.Stall)
 	return &remote{url: u, credential: c, session: &sshSession{host: host}}, nil

@@ -89,7 +89,7 @@ func (s *Store) contains(q Query, c Commit) bool {
 }
 
 func (s *Store) shared(ctx context.Context, q Query) (Commit, error) {
-	key := strings.Join([]string{q.URL.String(), q.Ref, q.Semver, q.Credential.key()}, "\x00")
+	key := strings.Join([]string{q.URL.String(), q.Ref, q.Semver, q.Credential.Key()}, "\x00")
 	c, err := s.flights.do(ctx, key, q.After, func(ctx context.Context, mark uint64) (Commit, error) {
 		return s.fetch(ctx, q, mark)
 	})

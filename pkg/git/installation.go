@@ -19,7 +19,7 @@ type apps struct {
 	now    func() time.Time
 
 	mu   sync.Mutex
-	kept map[string]*installation // by Credential.key
+	kept map[string]*installation // by Credential.Key
 }
 
 // installation is one App's token; who holds busy may change it.
@@ -56,7 +56,7 @@ func (s *apps) installation(key string) *installation {
 // token is what the App may show to Git: one that is good for a while, but not
 // the one that was refused. Errors are classified.
 func (s *apps) token(ctx context.Context, c Credential, refused Credential) (Credential, error) {
-	i := s.installation(c.key())
+	i := s.installation(c.Key())
 	select {
 	case i.busy <- struct{}{}:
 	case <-ctx.Done():

@@ -137,7 +137,7 @@ func (s *Store) fetchWithin(ctx context.Context, q Query, sha string) error {
 	if err := q.check(); err != nil {
 		return err
 	}
-	key := strings.Join([]string{"within", q.URL.String(), q.Ref, sha, q.Credential.key()}, "\x00")
+	key := strings.Join([]string{"within", q.URL.String(), q.Ref, sha, q.Credential.Key()}, "\x00")
 	_, err := s.flights.do(ctx, key, q.After, func(ctx context.Context, mark uint64) (Commit, error) {
 		ctx, cancel := context.WithTimeoutCause(ctx, s.o.Timeout, fmt.Errorf("it took longer than %s", s.o.Timeout))
 		defer cancel()

@@ -232,3 +232,30 @@ func TestConfiguredCredentialsOfEveryKind(t *testing.T) {
 		})
 	}
 }
+
+// Registries and Helm repositories take what is configured for their prefix, too.
+func TestConfiguredCredentialsOfRegistries(t *testing.T) {
+	dir := t.TempDir()
+	all := []string{"*"}
+	p := Policy{Git: config.Git{Credentials: []config.Credential{
+		{Prefix: "oci://r.example", BearerTokenFile: write(t, dir, "token", "hunter2\n"), Namespaces: all},
+		{Prefix: "oci://r.example/acme", UsernameFile: write(t, dir, "user", "me\n"), PasswordFile: write(t, dir, "password", "hunter2\n"), Namespaces: all},
+		{Prefix: "https://h.example", GitHubApp: config.GitHubApp{ID: "12", InstallationID: "34", PrivateKeyFile: write(t, dir, "app", keys().app)}, Namespaces: all},
+	}}}
+	for name, c := range map[string]struct{ url, want, says string }{
+		"a registry":                       {url: "oci://r.example/other/config", want: "bearer token"},
+		"the longest prefix":               {url: "oci://r.example/acme/config", want: "user name and password"},
+		"another registry":                 {url: "oci://other.example/acme", want: "no credential"},
+		"a kind that no registry can take": {url: "https://h.example/charts", says: "https://h.example of git.credentials: it holds no credential of a registry"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := p.Registry(t.Context(), application("team-a", c.url), c.url, nil, "")
+			if c.says == "" && (err != nil || got.String() != c.want) {
+				t.Errorf("got %s (%v), want %s", got, err, c.want)
+			}
+			if class, _ := fault.ClassOf(err); c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says) || class != fault.Transient || fault.ReasonOf(err) != fault.SourceRefused) {
+				t.Errorf("error %v, want one that says %q", err, c.says)
+			}
+		})
+	}
+}

@@ -47,7 +47,11 @@ func (p Policy) configuredRegistry(url, namespace string) (oci.Credential, error
 			return oci.Credential{}, fmt.Errorf("read the credential for %s of git.credentials: %w", c.Prefix, err)
 		}
 	}
-	return registryOf(data)
+	found, err := registryOf(data)
+	if err != nil { // a file that is being written may be empty
+		err = fault.Retry(fault.SourceRefused, "read the credential for %s of git.credentials: %w", c.Prefix, err)
+	}
+	return found, err
 }
 
 func registryOf(data map[string]string) (oci.Credential, error) {

@@ -106,11 +106,11 @@ func TestConfiguredCredentialsAreReadAtEachUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if first.Credential == second.Credential {
+	if first.Credential.Key() == second.Credential.Key() {
 		t.Error("the rotated token was not read")
 	}
 	foreign, err := p.Query(t.Context(), application("team-b", a.Spec.Source.Repo))
-	if err != nil || foreign.Credential == second.Credential {
+	if err != nil || foreign.Credential.Key() == second.Credential.Key() {
 		t.Errorf("a namespace that may not use it got the credential (%v)", err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -29,10 +31,11 @@ func must(t *testing.T, err error) {
 // sweeper are refs over a repository, and what they published.
 type sweeper struct {
 	*refs
-	t    *testing.T
-	repo *gitserver.Repo
-	web  *v1alpha1.Application
-	told int
+	t      *testing.T
+	server *gitserver.Server
+	repo   *gitserver.Repo
+	web    *v1alpha1.Application
+	told   int
 }
 
 func newSweeper(t *testing.T) *sweeper {
@@ -53,7 +56,7 @@ func newSweeper(t *testing.T) *sweeper {
 	b, err := bus.Open(t.Context(), bus.Options{InProcess: nats, Cluster: "local", Log: log})
 	must(t, err)
 	t.Cleanup(b.Close)
-	s := &sweeper{t: t, repo: repo, web: &v1alpha1.Application{}}
+	s := &sweeper{t: t, server: server, repo: repo, web: &v1alpha1.Application{}}
 	s.web.Namespace, s.web.Name = "team-a", "web"
 	s.web.Spec.Source = v1alpha1.Source{Repo: repo.URL(), Semver: "1.x", Path: "."}
 	publisher := &publisher{bus: b, cluster: "local", now: time.Now, newID: func() string { s.told++; return fmt.Sprint("push-", s.told) }}
@@ -149,5 +152,35 @@ func TestASweepTellsOfTagsThatNobodyAnnounced(t *testing.T) {
 				t.Errorf("told of %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// The refs of a repository are listed once for all that a credential may see, however
+// many Applications name it.
+func TestARepositoryIsListedOnceForEachCredential(t *testing.T) {
+	s := newSweeper(t)
+	s.tag("v1.0.0")
+	must(t, s.repo.Push(t.Context(), "HEAD:refs/heads/main"))
+	dir := t.TempDir()
+	for _, name := range []string{"user", "one", "other"} {
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600))
+	}
+	for _, namespace := range []string{"one", "other"} {
+		s.sources.Git.Credentials = append(s.sources.Git.Credentials, config.Credential{
+			Prefix: s.repo.URL(), UsernameFile: filepath.Join(dir, "user"), PasswordFile: filepath.Join(dir, namespace), Namespaces: []string{namespace},
+		})
+	}
+	var all []*v1alpha1.Application
+	for _, ref := range []string{"main", "refs/heads/main", "v1.0.0"} {
+		a := s.web.DeepCopy()
+		a.Namespace, a.Spec.Source.Ref, a.Spec.Source.Semver = "one", ref, ""
+		all = append(all, a)
+	}
+	other := s.web.DeepCopy()
+	other.Namespace = "other"
+	before := s.server.Lists()
+	s.sweep(t.Context(), append(all, other))
+	if n := s.server.Lists() - before; n != 2 {
+		t.Errorf("the refs were listed %d times, want once for each of two credentials", n)
 	}
 }

@@ -46,6 +46,13 @@ type ref struct {
 	name, semver string // as the Application has them
 }
 
+// listing is a repository as a credential sees it. Each reading of a Secret makes a
+// credential of its own, which only its key tells to be the same.
+type listing struct {
+	url        git.URL
+	credential string
+}
+
 // head is what a ref or range led to.
 type head struct{ name, sha string }
 
@@ -138,7 +145,7 @@ func (r *refs) moves(key ref, pushed string) bool {
 // sweep lists each repository once for all its refs. Whether what has none moved is
 // for an attempt to see, which ends at once when it did not.
 func (r *refs) sweep(ctx context.Context, due []*v1alpha1.Application) {
-	lists := map[git.Query]map[string]string{}
+	lists := map[listing]map[string]string{}
 	done := map[ref]bool{}
 	for _, a := range due {
 		if policy.Suspended(a, r.now()) {
@@ -161,18 +168,18 @@ func (r *refs) sweep(ctx context.Context, due []*v1alpha1.Application) {
 	}
 }
 
-func (r *refs) look(ctx context.Context, a *v1alpha1.Application, f source.Followed, key ref, lists map[git.Query]map[string]string) error {
+func (r *refs) look(ctx context.Context, a *v1alpha1.Application, f source.Followed, key ref, lists map[listing]map[string]string) error {
 	query, err := r.sources.QueryOf(ctx, a, f)
 	if err != nil {
 		return err
 	}
-	query.Ref, query.Semver = "", ""
-	list, listed := lists[query]
+	what := listing{query.URL, query.Credential.Key()}
+	list, listed := lists[what]
 	if !listed {
 		if list, err = r.store.Refs(ctx, query.URL, query.Credential); err != nil {
 			return err
 		}
-		lists[query] = list
+		lists[what] = list
 	}
 	name, sha, err := key.in(list)
 	if err != nil || name == "" || r.known(key, sha) {
