@@ -63,6 +63,9 @@ func Why(commit Commit, a *v1alpha1.Application) string {
 		return "never synced"
 	case last.Result == v1alpha1.ResultSuperseded:
 		return halfDone(last)
+	case a.Status.Waiting != nil && a.Status.Waiting.Revision != "" && a.Status.Waiting.Revision != commit.SHA:
+		// Also when it is as before again: then nothing waits any more.
+		return fmt.Sprintf("%.8s waits", a.Status.Waiting.Revision)
 	case seen(commit, a):
 		return ""
 	case last.Result == v1alpha1.ResultRunning:

@@ -73,6 +73,13 @@ func TestWhy(t *testing.T) {
 			status: v1alpha1.ApplicationStatus{LastAttempt: ended(v1alpha1.ResultRunning, "aaaaaaaaaaaa"), Inputs: read("new")},
 			want:   "attempt 7 at aaaaaaaa is running",
 		},
+		"what waits hears of a commit that is as before again": {
+			path: "apps/web",
+			status: v1alpha1.ApplicationStatus{
+				LastAttempt: ended(v1alpha1.ResultSucceeded, "aaaaaaaaaaaa"), Inputs: read("new"), Waiting: &v1alpha1.Waiting{Revision: "cccccccccccc"},
+			},
+			want: "cccccccc waits",
+		},
 		"a superseded attempt may have left half its writes, at any commit": {
 			path:   "apps/web",
 			status: v1alpha1.ApplicationStatus{LastAttempt: ended(v1alpha1.ResultSuperseded, "bbbbbbbbbbbb"), Inputs: read("new")},
