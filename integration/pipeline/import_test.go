@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -333,4 +335,26 @@ func (f former) adopted(t *testing.T, s *stack.Stack, a *v1alpha1.Application) {
 			}
 		}
 	}
+}
+
+// Both tools name value files inside of a chart that they fetch; an import writes them
+// as $chart/name.
+func TestAValueFileOfAFetchedChart(t *testing.T) {
+	s := stack.New(t)
+	s.Work(t)
+	ns := s.Kube.Namespace(t)
+	charts := chartRepository(t, "web")
+	repo := s.Repo(t, "acme/config", map[string]string{"readme": "x"})
+	text := fmt.Sprintf("apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: web, namespace: %[1]s}\nspec: {project: default, destination: {name: in-cluster, namespace: %[1]s}, "+
+		"source: {repoURL: '%[2]s', chart: web, targetRevision: 1.x, helm: {valueFiles: [values.yaml]}}, syncPolicy: {automated: {}}}", ns, charts.URL)
+	file := filepath.Join(t.TempDir(), "argo.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := plumbImport(t, "argocd", "-f", file, "--repo", repo.URL(), "--ref", "main", "--auto", "--apply", "--kubeconfig", s.Kube.Kubeconfig())
+	t.Cleanup(func() { s.Forget(app.Key{Namespace: ns, Name: "web"}) })
+	if code != 0 {
+		t.Fatalf("exit code %d\n%s%s", code, out, errs)
+	}
+	s.Data(t, ns, "web", map[string]string{"value": "default"})
 }
