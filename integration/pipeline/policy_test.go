@@ -268,7 +268,7 @@ func TestASuspensionEndsByItself(t *testing.T) {
 type checkHost struct {
 	mu     sync.Mutex
 	states map[string]string // by commit and context
-	asked  int
+	away   bool
 	URL    string
 }
 
@@ -283,9 +283,16 @@ func newCheckHost(t *testing.T, repo *gitserver.Repo) *checkHost {
 	h := &checkHost{states: map[string]string{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v3/repos/{owner}/{name}/commits/{sha}/{kind}", h.api)
-	mux.Handle("/", &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+	git := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(&url.URL{Scheme: u.Scheme, Host: u.Host})
-	}})
+	}}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if h.isAway() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		git.ServeHTTP(w, r)
+	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	h.URL = server.URL + u.Path
@@ -295,7 +302,6 @@ func newCheckHost(t *testing.T, repo *gitserver.Repo) *checkHost {
 func (h *checkHost) api(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.asked++
 	if r.Header.Get("Authorization") != "Bearer "+checkToken {
 		w.WriteHeader(http.StatusNotFound)
 		return
@@ -317,6 +323,18 @@ func (h *checkHost) set(sha, context, state string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.states[sha+" "+context] = state
+}
+
+func (h *checkHost) setAway(away bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.away = away
+}
+
+func (h *checkHost) isAway() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.away
 }
 
 // A revision waits for its required checks; what is applied is healed meanwhile, at
@@ -532,6 +550,63 @@ func TestACircleOfDependencies(t *testing.T) {
 	t.Cleanup(func() { s.Forget(later.Key()) })
 	s.Create(t, later)
 	s.Live(t, keys[1], headOf(t, repo))
+}
+
+// What a person asked for in mode manual is repeated when it failed for a while, also
+// when another request has replaced theirs on the queue.
+func TestAPersonsRequestIsRepeatedWhateverReplacesIt(t *testing.T) {
+	s := stack.New(t)
+	s.Work(t)
+	ns := s.Kube.Namespace(t)
+	repo := s.Repo(t, "manual/"+ns, map[string]string{"app/a.yaml": stack.ConfigMap("a", "one")})
+	host := newCheckHost(t, repo)
+	host.setAway(true)
+	a := stack.Application(ns, "web", repo, "app")
+	a.Spec.Source.Repo, a.Spec.Sync.Mode = host.URL, v1alpha1.ModeManual
+	a.Spec.Sync.Retry = &v1alpha1.RetryPolicy{Base: &metav1.Duration{Duration: time.Second}, Max: &metav1.Duration{Duration: time.Second}}
+	t.Cleanup(func() { s.Forget(a.Key()) })
+	s.Create(t, a)
+	s.Patch(t, a.Key(), `{"metadata":{"annotations":{"plumb.dev/sync":"go"}}}`)
+	failed := s.Failed(t, a.Key(), "FetchFailed")
+	if failed.Status.LastAttempt.RetryAt == nil {
+		t.Errorf("the status does not tell when it is repeated: %+v", failed.Status.LastAttempt)
+	}
+	s.Patch(t, a.Key(), `{"spec":{"sync":{"interval":"1h"}}}`)
+	s.Await(t, a.Key(), "the newer request is seen", func(a *v1alpha1.Application) error {
+		if a.Status.ObservedGeneration != a.Generation {
+			return fmt.Errorf("generation %d of %d", a.Status.ObservedGeneration, a.Generation)
+		}
+		return nil
+	})
+	host.setAway(false)
+	live := s.Live(t, a.Key(), headOf(t, repo))
+	if got := live.Status.LastAttempt; got.Reason != event.ReasonManual || got.RetryAt != nil {
+		t.Errorf("last attempt %+v", got)
+	}
+}
+
+// A retry that is far away gives way to a newer revision at once.
+func TestARetryGivesWayToANewerRevision(t *testing.T) {
+	s := stack.New(t)
+	s.Work(t)
+	ns := s.Kube.Namespace(t)
+	repo := s.Repo(t, "retry/"+ns, map[string]string{"one/a.yaml": stack.ConfigMap("a", "one"), "two/a.yaml": stack.ConfigMap("a", "two")})
+	one, two := stack.Application(ns, "one", repo, "one"), stack.Application(ns, "two", repo, "two")
+	two.Spec.Sync.Retry = &v1alpha1.RetryPolicy{Base: &metav1.Duration{Duration: time.Hour}, Max: &metav1.Duration{Duration: time.Hour}}
+	for _, a := range []*v1alpha1.Application{one, two} {
+		t.Cleanup(func() { s.Forget(a.Key()) })
+	}
+	s.Create(t, one)
+	s.Live(t, one.Key(), headOf(t, repo))
+	s.Create(t, two)
+	failed := s.Failed(t, two.Key(), "OwnershipConflict")
+	if at := failed.Status.LastAttempt.RetryAt; at == nil || time.Until(at.Time) < 50*time.Minute {
+		t.Errorf("it is repeated at %v", at)
+	}
+	second := s.Push(t, repo, map[string]string{"two/a.yaml": stack.ConfigMap("b", "two")})
+	if live := s.Live(t, two.Key(), second); live.Status.LastAttempt.RetryAt != nil || live.Status.LastAttempt.Failures != 0 {
+		t.Errorf("last attempt %+v", live.Status.LastAttempt)
+	}
 }
 
 var eventsOfKube = schema.GroupVersionResource{Group: "events.k8s.io", Version: "v1", Resource: "events"}

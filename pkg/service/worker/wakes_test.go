@@ -102,7 +102,7 @@ func TestWakes(t *testing.T) {
 		"with another on its way it is not": {set: func(k known) {
 			k.put("db", metav1.ConditionTrue)
 			k.put("queue", metav1.ConditionUnknown)
-			awaits(k.put("web", "Unknown", "db", "queue"), "DependencyNotReady", time.Time{})
+			awaits(k.put("web", "Unknown", "queue", "db"), "DependencyNotReady", time.Time{})
 		}, in: time.Hour},
 		"a failed dependency is told": {set: func(k known) {
 			k.put("db", metav1.ConditionFalse)
