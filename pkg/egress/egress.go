@@ -49,7 +49,7 @@ func (p Policy) Check(u *url.URL) error {
 		return refuse("it carries a credential; put that into a Secret")
 	case name == "":
 		return refuse("it names no host")
-	case literal && forbidden(addr):
+	case literal && Forbidden(addr):
 		return refuse("its host is a link-local or unspecified address")
 	case p.Insecure(u.Host):
 		return nil
@@ -65,9 +65,9 @@ func refuse(why string) error {
 	return fault.Refuse(fault.SourceRefused, fault.Place{}, "the URL is refused: %s", why)
 }
 
-// forbidden are addresses that no repository has: link-local (where clouds keep
+// Forbidden are addresses that no repository has: link-local (where clouds keep
 // their metadata service, 169.254.169.254 and fd00:ec2::254), multicast, unspecified.
-func forbidden(a netip.Addr) bool {
+func Forbidden(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
 	return a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || a == netip.MustParseAddr("fd00:ec2::254")
 }
@@ -75,7 +75,7 @@ func forbidden(a netip.Addr) bool {
 // refuseAddress is a net.Dialer's Control: it sees the address that a name led to.
 func refuseAddress(_, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
-	if err != nil || forbidden(to.Addr()) {
+	if err != nil || Forbidden(to.Addr()) {
 		return refuse("its host leads to a link-local or unspecified address")
 	}
 	return nil

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/plumb-gitops/plumb/pkg/egress"
 )
 
 // Reasons for which the guard ends a request.
@@ -27,18 +29,11 @@ type redirectError struct{ to string }
 
 func (e *redirectError) Error() string { return "the server redirects to " + e.to }
 
-// forbidden are addresses that no repository has: link-local (where clouds keep
-// their metadata service, 169.254.169.254 and fd00:ec2::254), multicast, unspecified.
-func forbidden(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
-	return a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || a == netip.MustParseAddr("fd00:ec2::254")
-}
-
 // refuseAddress is a net.Dialer's Control: it sees the address that a name led
 // to, so that a name cannot lead where an address may not.
 func refuseAddress(_, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
-	if err != nil || forbidden(to.Addr()) {
+	if err != nil || egress.Forbidden(to.Addr()) {
 		return errForbidden
 	}
 	return nil

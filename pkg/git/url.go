@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/plumb-gitops/plumb/pkg/egress"
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/fault"
 )
@@ -88,7 +89,7 @@ func (u URL) checkHost(insecureHosts []string) error {
 	addr, err := netip.ParseAddr(name)
 	literal := err == nil
 	switch {
-	case literal && forbidden(addr):
+	case literal && egress.Forbidden(addr):
 		return refuseURL("its host is a link-local or unspecified address")
 	case listed:
 		return nil
