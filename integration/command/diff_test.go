@@ -210,3 +210,30 @@ func TestDiffOfMuch(t *testing.T) {
 	}
 	d.end(t)
 }
+
+const migration = `
+apiVersion: batch/v1
+kind: Job
+metadata: {name: migrate, annotations: {plumb.dev/hook: pre-sync}}
+spec: {template: {spec: {restartPolicy: Never, containers: [{name: x, image: x}]}}}
+`
+
+// A branch is compared without being synced; hooks are shown when they would run.
+func TestDiffOfABranchShowsItsHooks(t *testing.T) {
+	d := deploy(t, map[string]string{"web/web.yaml": named("ConfigMap", "web", "data: {a: \"1\"}\n"), "web/job.yaml": migration}, "")
+	d.create(t, d.manifest)
+	d.sync(t)
+	d.expect(t, 0, "a sync would change nothing", "diff", d.key, "--exit-code")
+	applied := d.applied(t)
+
+	_, err := d.repo.Commit(t.Context(), "Try", map[string][]byte{"web/web.yaml": []byte(named("ConfigMap", "web", "data: {a: \"2\"}\n"))})
+	must(t, err)
+	must(t, d.repo.Push(t.Context(), "HEAD:refs/heads/try"))
+	d.expect(t, 1, "run pre-sync hook Job "+d.namespace+"/migrate", "diff", d.key, "--ref", "try", "--exit-code")
+	d.expect(t, 1, "1 to update, 1 to run as hooks", "diff", d.key, "--ref", "refs/heads/try", "--exit-code")
+	d.expect(t, 0, "a sync would change nothing", "diff", d.key, "--exit-code")
+	if now := d.applied(t); now != applied {
+		t.Errorf("%s is applied now", now)
+	}
+	d.end(t)
+}
