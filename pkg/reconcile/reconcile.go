@@ -72,6 +72,7 @@ type Reconciler struct {
 	report    *report.Reporter
 	finisher  *Finisher
 	checks    *checks.Client
+	capable   *capabilities
 	asides    chan struct{} // attempts whose render waits without a worker slot
 	compiled  health.Cache  // of spec.health
 	now       func() time.Time
@@ -92,7 +93,8 @@ func New(p Parts, o Options) *Reconciler {
 	r := &Reconciler{
 		o: o, bus: p.Bus, kube: p.Cluster, catalog: p.Catalog, heads: p.Heads, assembler: p.Assembler,
 		renderer: p.Renderer, report: p.Reporter, request: p.Request, checks: p.Checks, now: o.Now, log: o.Log,
-		asides: make(chan struct{}, asidesPerSlot*max(o.Worker.Concurrency, 1)),
+		capable: newCapabilities(p.Cluster.Capabilities, o.Now),
+		asides:  make(chan struct{}, asidesPerSlot*max(o.Worker.Concurrency, 1)),
 	}
 	r.finisher = &Finisher{r: r, ctx: context.Background(), known: map[app.Key]known{}, cancels: map[app.Key]pending{}}
 	return r

@@ -20,7 +20,6 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/object"
 	"github.com/plumb-gitops/plumb/pkg/policy"
-	"github.com/plumb-gitops/plumb/pkg/render"
 	"github.com/plumb-gitops/plumb/pkg/report"
 	"github.com/plumb-gitops/plumb/pkg/telemetry"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
@@ -212,14 +211,4 @@ func heldBack(a *v1alpha1.Application, request *eventsv1.SyncRequested, now time
 func asked(a *v1alpha1.Application, request *eventsv1.SyncRequested) bool {
 	annotation := a.Annotations[v1alpha1.SyncAnnotation]
 	return request.GetReason() == event.ReasonManual || annotation != "" && annotation != a.Status.Requested
-}
-
-// capabilities is what templates may know about this cluster; unknown while it
-// cannot be asked, which only the templates that need it notice.
-func (r *Reconciler) capabilities(ctx context.Context) (render.Capabilities, error) {
-	c, err := r.kube.Capabilities(ctx)
-	if err != nil {
-		return render.Capabilities{}, fault.As(fault.RenderFailed, err)
-	}
-	return render.Capabilities{KubeVersion: c.Version, APIVersions: c.APIVersions}, nil
 }

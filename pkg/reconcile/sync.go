@@ -161,7 +161,7 @@ func (t *attempt) idle(a *v1alpha1.Application, s fetched) bool {
 // render gives the objects and what was read for them, which is known on errors too.
 func (t *attempt) render(ctx context.Context, a *v1alpha1.Application, s fetched) (set object.Set, inputs *v1alpha1.Inputs, err error) {
 	err = t.stages.stage(ctx, "render", func(ctx context.Context) error {
-		capabilities, err := t.r.capabilities(ctx)
+		capabilities, err := t.r.capable.get(ctx)
 		if err != nil {
 			return err
 		}
