@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -158,6 +159,23 @@ func TestAChartOfARepository(t *testing.T) {
 	sha := s.Push(t, repo, map[string]string{"web/values.yaml": "value: pushed\n"})
 	s.Data(t, ns, "web", map[string]string{"value": "pushed"})
 	s.Live(t, a.Key(), sha)
+}
+
+// A chart can be all that an Application is made of.
+func TestAChartAlone(t *testing.T) {
+	s := stack.New(t)
+	s.Work(t)
+	ns := s.Kube.Namespace(t)
+	charts := chartRepository(t, "web")
+	a := &v1alpha1.Application{}
+	a.APIVersion, a.Kind, a.Namespace, a.Name = v1alpha1.Group+"/"+v1alpha1.Version, "Application", ns, "web"
+	a.Spec.Source.Helm = &v1alpha1.HelmSource{Chart: "web", Repo: charts.URL, Values: &apiextensionsv1.JSON{Raw: []byte(`{"value":"own"}`)}}
+	s.Create(t, a)
+	s.Data(t, ns, "web", map[string]string{"value": "own"})
+	got := s.Await(t, a.Key(), "it is ready", stack.Ready)
+	if !strings.HasPrefix(got.Status.Revision, "sha256:") || got.Status.Inputs.Sources[0].Name != "$chart" {
+		t.Errorf("revision %q, sources %v", got.Status.Revision, got.Status.Inputs.Sources)
+	}
 }
 
 // What a chart in Git locks is fetched; a lock that is missing is told.

@@ -151,11 +151,12 @@ func (t *attempt) heirs(a *v1alpha1.Application) []app.Key {
 // neighbours are the Applications that follow the same ref of the same repository,
 // sync by themselves and are as the condition says.
 func (t *attempt) neighbours(a *v1alpha1.Application, condition func(*v1alpha1.Application) bool) []app.Key {
-	sources, own := t.r.assembler.Policy, source.Trees(a)[0]
+	sources, own := t.r.assembler.Policy, source.Main(a)
 	var keys []app.Key
 	for _, other := range t.r.catalog.All() {
-		first := source.Trees(other)[0]
+		first := source.Main(other)
 		switch {
+		case own.Repo == "":
 		case other.Key() == a.Key(), policy.Suspended(other, t.r.now()), other.Spec.Sync.Mode == v1alpha1.ModeManual, !other.DeletionTimestamp.IsZero():
 		case first.Ref != own.Ref, first.Semver != own.Semver, sources.RepoOf(first) != sources.RepoOf(own):
 		case condition(other):

@@ -64,7 +64,7 @@ func (t *attempt) dependsOn(a *v1alpha1.Application) func(app.Key) []app.Key {
 // behindOf says why a dependency that is ready does not count at this revision: it
 // follows the same ref, and what it reads there is not what it applied.
 func (t *attempt) behindOf(ctx context.Context, a *v1alpha1.Application, made source.Assembly, on *v1alpha1.Application) (string, error) {
-	own, other := source.Trees(a)[0], source.Trees(on)[0]
+	own, other := source.Main(a), source.Main(on)
 	p := t.r.assembler.Policy
 	if repo := p.RepoOf(own); repo == "" || repo != p.RepoOf(other) || own.Ref != other.Ref || own.Semver != other.Semver {
 		return "", nil
@@ -101,7 +101,7 @@ func (t *attempt) behindOf(ctx context.Context, a *v1alpha1.Application, made so
 
 // base is the tree of spec.source alone.
 func (t *attempt) base(ctx context.Context, a *v1alpha1.Application, made source.Assembly) (tree.Tree, error) {
-	if len(made.Sources) == 0 && !a.Spec.Source.Submodules || source.Trees(a)[0].Artifact() {
+	if len(made.Sources) == 0 && !a.Spec.Source.Submodules || source.Main(a).Artifact() {
 		return made.Tree, nil
 	}
 	return t.commit(ctx, a, made.Revision)

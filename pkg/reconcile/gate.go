@@ -263,8 +263,8 @@ func (t *attempt) checks(ctx context.Context, a *v1alpha1.Application, made sour
 	if required == nil {
 		return nil, nil
 	}
-	if source.Trees(a)[0].Artifact() {
-		return nil, fault.Refuse(fault.SourceRefused, catalog.PlaceOf(a, "spec.sync.checks"), "an artifact of a registry has no commit statuses; remove the field")
+	if main := source.Main(a); main.Artifact() || main.Repo == "" {
+		return nil, fault.Refuse(fault.SourceRefused, catalog.PlaceOf(a, "spec.sync.checks"), "what comes from a registry has no commit statuses; remove the field")
 	}
 	token, err := t.r.assembler.Policy.Token(ctx, a, t.r.assembler.Store)
 	if err != nil {

@@ -33,7 +33,7 @@ func TestAnAnnouncedCommitIsWaitedForInItsRepository(t *testing.T) {
 		heads[name], err = repo.CommitAndPush(t.Context(), name, map[string][]byte{"f": []byte(name)})
 		must(t, err)
 		urls[name] = repo.URL()
-		e.job = e.job.with(job{pushes: []push{{e.c.Sources.RepoOf(source.Trees(sourceOf(e.set, generate.Source{Repo: repo.URL()}))[0]), "refs/heads/main", heads[name]}}})
+		e.job = e.job.with(job{pushes: []push{{e.c.Sources.RepoOf(source.Main(sourceOf(e.set, generate.Source{Repo: repo.URL()}))), "refs/heads/main", heads[name]}}})
 	}
 	for name, url := range urls {
 		if _, sha, err := e.read(t.Context(), generate.Source{Repo: url, Ref: "main"}); err != nil || sha != heads[name] || waits > 0 {

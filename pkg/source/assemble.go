@@ -80,13 +80,15 @@ type Assembly struct {
 // Assemble fetches and puts together. Errors are SourceRefused or FetchFailed and
 // name the field.
 func (s *Assembler) Assemble(ctx context.Context, a *v1alpha1.Application, fresh Freshness) (Assembly, error) {
-	trees := Trees(a)
-	made, err := s.one(ctx, a, trees[0], fresh)
+	made, err := s.main(ctx, a, fresh)
 	if err != nil {
 		return made, err
 	}
 	mounts := map[string]tree.Tree{}
-	for _, f := range trees[1:] {
+	for _, f := range Trees(a) {
+		if f.Name == "" {
+			continue // made already
+		}
 		if "$"+f.Name == chartMount {
 			return made, fault.Refuse(fault.SourceRefused, catalog.PlaceOf(a, f.Field), "the name chart is for the chart of spec.source.helm; choose another")
 		}
@@ -104,6 +106,18 @@ func (s *Assembler) Assemble(ctx context.Context, a *v1alpha1.Application, fresh
 		return made, err
 	}
 	return made, s.dependencies(ctx, a, &made)
+}
+
+// main fetches spec.source. That of a chart alone holds nothing else; then the chart
+// is the revision.
+func (s *Assembler) main(ctx context.Context, a *v1alpha1.Application, fresh Freshness) (Assembly, error) {
+	f := Main(a)
+	_, given := s.Given[f.Name]
+	if helm := a.Spec.Source.Helm; f.Repo != "" || given || helm == nil || helm.Chart == "" {
+		return s.one(ctx, a, f, fresh)
+	}
+	nothing, err := tree.FromFiles(nil)
+	return Assembly{Tree: nothing, Began: time.Now()}, err
 }
 
 // one fetches one tree.
@@ -232,6 +246,9 @@ func (s *Assembler) chart(ctx context.Context, a *v1alpha1.Application, made *As
 		return err
 	}
 	mounts[chartMount], made.Chart = found.Tree, chartMount
+	if made.Revision == "" {
+		made.Revision = found.Digest
+	}
 	made.Sources = append(made.Sources, v1alpha1.SourceRevision{Name: chartMount, Revision: found.Version + "@" + found.Digest})
 	return nil
 }

@@ -33,7 +33,7 @@ var _ Secrets = (*catalog.Catalog)(nil)
 
 // Query is the fetch of spec.source. Errors are SourceRefused.
 func (p Policy) Query(ctx context.Context, a *v1alpha1.Application) (git.Query, error) {
-	return p.QueryOf(ctx, a, Trees(a)[0])
+	return p.QueryOf(ctx, a, Main(a))
 }
 
 // QueryOf is the fetch of one of the Application's trees, which is one of Git.

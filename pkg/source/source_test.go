@@ -120,10 +120,10 @@ func TestAliasesNameOneRepository(t *testing.T) {
 	if got := p.Canonical("ssh.example.com/acme/config"); got != "git.example.com/acme/config" {
 		t.Errorf("the alias is %q", got)
 	}
-	if got := p.RepoOf(Trees(application("a", "https://SSH.example.com/acme/config.git"))[0]); got != "git.example.com/acme/config" {
+	if got := p.RepoOf(Main(application("a", "https://SSH.example.com/acme/config.git"))); got != "git.example.com/acme/config" {
 		t.Errorf("the repository of the Application is %q", got)
 	}
-	if got := p.RepoOf(Trees(application("a", "file:///etc"))[0]); got != "" {
+	if got := p.RepoOf(Main(application("a", "file:///etc"))); got != "" {
 		t.Errorf("what is no repository has the name %q", got)
 	}
 }

@@ -19,12 +19,20 @@ type Followed struct {
 	Field string
 }
 
-// Trees are spec.source, under no name, and each of spec.sources.
-func Trees(a *v1alpha1.Application) []Followed {
+// Main is spec.source, under no name. One of a chart alone has no Repo.
+func Main(a *v1alpha1.Application) Followed {
 	s := a.Spec.Source
-	trees := []Followed{{Field: "spec.source", NamedSource: v1alpha1.NamedSource{
+	return Followed{Field: "spec.source", NamedSource: v1alpha1.NamedSource{
 		Repo: s.Repo, Ref: s.Ref, Semver: s.Semver, SecretRef: s.SecretRef, Submodules: s.Submodules, Verify: s.Verify,
-	}}}
+	}}
+}
+
+// Trees are spec.source, where it has a repository, and each of spec.sources.
+func Trees(a *v1alpha1.Application) []Followed {
+	var trees []Followed
+	if main := Main(a); main.Repo != "" {
+		trees = append(trees, main)
+	}
 	for _, named := range a.Spec.Sources {
 		trees = append(trees, Followed{NamedSource: named, Field: fmt.Sprintf("spec.sources[%s]", named.Name)})
 	}
@@ -65,7 +73,7 @@ func (p Policy) Concerned(a *v1alpha1.Application, repo, pushed string) []Follow
 // then that tree tells all that its render reads.
 func Plain(a *v1alpha1.Application) bool {
 	helm := a.Spec.Source.Helm
-	return len(a.Spec.Sources) == 0 && !Trees(a)[0].Artifact() && !a.Spec.Source.Submodules && (helm == nil || helm.Chart == "")
+	return len(a.Spec.Sources) == 0 && !Main(a).Artifact() && !a.Spec.Source.Submodules && (helm == nil || helm.Chart == "")
 }
 
 // Silent says whether a part of what the Application is made of changes without an

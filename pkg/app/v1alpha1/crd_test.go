@@ -121,7 +121,7 @@ func TestSchema(t *testing.T) {
 		"no retries":                                    {spec: spec("sync: {retry: {limit: 0}}")},
 
 		"no source":           {spec: "suspend: true", want: "spec.source: Required value"},
-		"no repo":             {spec: "source: {path: x}", want: "spec.source.repo: Required value"},
+		"no repo":             {spec: "source: {path: x}", want: "repo is required, unless helm names a chart"},
 		"an unknown field":    {spec: spec("sycn: {}"), want: ".spec.sycn: field not declared in schema"},
 		"an unknown renderer": {spec: source("cue: {}"), want: ".spec.source.cue: field not declared in schema"},
 
@@ -182,6 +182,8 @@ func TestSchema(t *testing.T) {
 		"substitution from a Pod":        {spec: source("substitute: {from: [{kind: Pod, name: x}]}"), want: "supported values"},
 		"decryption":                     {spec: source("decryption: {secretRef: {name: k}}")},
 		"a chart of a repository":        {spec: source("helm: {chart: web, repo: 'https://charts.local', version: '1.x', digest: 'sha256:" + strings.Repeat("a", 64) + "', secretRef: {name: k}}")},
+		"a chart alone":                  {spec: "source: {helm: {chart: web, repo: 'https://charts.local'}}"},
+		"neither repository nor chart":   {spec: "source: {path: web}", want: "repo is required, unless helm names a chart"},
 		"a chart of no repository":       {spec: source("helm: {chart: web}"), want: "chart and repo go together"},
 		"a repository without a chart":   {spec: source("helm: {repo: 'https://charts.local'}"), want: "chart and repo go together"},
 		"a version without a chart":      {spec: source("helm: {version: 1.0.0}"), want: "version, digest and secretRef are for a chart of repo"},

@@ -9,16 +9,18 @@ import (
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.directory), has(self.kustomize), has(self.helm), has(self.jsonnet)].filter(given, given).size() <= 1",message="at most one of directory, kustomize, helm and jsonnet can be given"
 // +kubebuilder:validation:XValidation:rule="!has(self.ref) || !has(self.semver) || size(self.ref) == 0 || size(self.semver) == 0",message="ref and semver exclude each other"
+// +kubebuilder:validation:XValidation:rule="has(self.repo) || has(self.helm) && has(self.helm.chart) && size(self.helm.chart) > 0",message="repo is required, unless helm names a chart of a repository"
 type Source struct {
 	// Repo is the URL of the repository: https or ssh, or oci for an artifact of a
 	// registry. http is only for the hosts of git.insecureHosts. Credentials do not
-	// belong into it.
+	// belong into it. It may be left out with helm.chart, when no file beside the chart
+	// is needed.
 	//
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:XValidation:rule="self.matches('^((https?|ssh|oci)://[^\\\\s\\\\x00-\\\\x1f]+|[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[^\\\\s\\\\x00-\\\\x1f]+)$')",message="must be an https, http, ssh or oci URL of a repository"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^(https?|oci)://[^/]*@')",message="must not carry credentials; name them with secretRef"
-	Repo string `json:"repo"`
+	Repo string `json:"repo,omitempty"`
 
 	// Ref is a branch, a tag, a full ref or a full commit SHA; empty: the remote's
 	// HEAD. Of an artifact it is a tag or a digest; empty: latest.

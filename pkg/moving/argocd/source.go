@@ -102,8 +102,7 @@ func (s *spec) home(f moving.Field, a *v1alpha1.Application) {
 		}
 	}
 	if s.c.o.Repo == "" {
-		f.Tell(moving.Failed, "is a chart of a Helm repository alone, and an Application follows a Git repository too, where its values are to be: name one with --repo")
-		return
+		return // a chart needs nothing beside it
 	}
 	a.Spec.Source.Repo, a.Spec.Source.Ref = s.c.o.Repo, s.c.o.Ref
 	s.in.Tell(moving.Info, "spec.source.repo is that of --repo: Argo CD has the chart without a Git repository")

@@ -126,8 +126,7 @@ func (c *converter) chartIn(s *source, name string, version moving.Field, in *mo
 	}
 	a.Spec.Source.Path = "."
 	if c.o.Repo == "" {
-		in.Tell(moving.Failed, "has a chart of a Helm repository alone, and an Application follows a Git repository too, where its values are to be: name one with --repo")
-		return
+		return // a chart needs nothing beside it
 	}
 	a.Spec.Source.Repo, a.Spec.Source.Ref = c.o.Repo, c.o.Ref
 	in.Tell(moving.Info, "spec.source.repo is that of --repo: Flux has the chart without a Git repository")

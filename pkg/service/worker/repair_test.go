@@ -41,7 +41,7 @@ func fetched(t *testing.T) (*changes, *v1alpha1.Application) {
 	a := &v1alpha1.Application{}
 	a.Namespace, a.Name, a.UID = "team-a", "web", "u"
 	a.Spec.Source.Repo, a.Spec.Source.Ref, a.Spec.Source.Path = repo.URL(), "main", "app"
-	u, err := c.sources.URLOf(a, source.Trees(a)[0])
+	u, err := c.sources.URLOf(a, source.Main(a))
 	must(t, err)
 	_, err = c.heads.At(t.Context(), git.Query{URL: u, Ref: "main"})
 	must(t, err)

@@ -66,7 +66,7 @@ func pushed(t *testing.T, deliveries uint64, assemble assemble) (asked []string,
 	r.router.assemble, r.router.patience = assemble, 300*time.Millisecond
 	sha, err := r.repo.Git(t.Context(), "rev-parse", "HEAD")
 	must(t, err)
-	push := &eventsv1.GitPush{Repo: r.router.sources.RepoOf(source.Trees(r.applications[0])[0]), Ref: "refs/heads/main", After: sha}
+	push := &eventsv1.GitPush{Repo: r.router.sources.RepoOf(source.Main(r.applications[0])), Ref: "refs/heads/main", After: sha}
 	found, err = r.router.route(t.Context(), push, bus.Delivery{Event: event.Event{ID: "push", Sequence: 1}, Deliveries: deliveries})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
