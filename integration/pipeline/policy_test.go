@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -23,6 +24,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/event"
+	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
 
 // closed is a window that denies now and for at least eleven hours.
@@ -181,6 +183,16 @@ func TestAWindowIsOverriddenOnce(t *testing.T) {
 	if got := data(t, s, ns, "a"); got != "one" {
 		t.Errorf("the override was used again: %q", got)
 	}
+	// As plumb sync --override-windows asks.
+	ask := &eventsv1.AskSync{Namespace: ns, Name: "web", RequestedBy: "ann", OverrideWindows: true}
+	answer := &eventsv1.AnswerSync{}
+	if err := s.Bus.Ask(t.Context(), s.Cluster, "sync", ask, answer); err != nil || answer.GetError() != "" {
+		t.Fatalf("answer %v, error %v", answer, err)
+	}
+	s.Live(t, a.Key(), second)
+	s.Eventually(t, "an Event tells who", func() error {
+		return eventOf(t, s, ns, "WindowOverridden", "as ann asked in request "+answer.GetRequestId())
+	})
 }
 
 // eventOf is nil when there is a Kubernetes Event with a reason and a text.
@@ -250,8 +262,28 @@ func TestASuspensionEndsByItself(t *testing.T) {
 	if live.Status.LastAttempt.StartedAt.Time.Before(until.Time) || live.Status.Waiting != nil || stack.Condition(live, "Suspended").Status != metav1.ConditionFalse {
 		t.Errorf("status %+v", live.Status)
 	}
-	// For good, and a deletion goes through.
-	s.Patch(t, a.Key(), `{"spec":{"suspension":null}}`)
+	// As plumb suspend and plumb resume ask; for good, and a deletion goes through.
+	suspend := &eventsv1.AskSuspend{Namespace: ns, Name: "web", Suspend: true, By: "bob", Reason: "a look"}
+	if answer := askSuspend(t, s, suspend); answer.GetError() != "" {
+		t.Fatal(answer)
+	}
+	if m := held(t, s, a.Key(), "Suspended", "").Status.Waiting.Message; !strings.Contains(m, "by bob until spec.suspend is false: a look") {
+		t.Errorf("message %q", m)
+	}
+	if answer := askSuspend(t, s, &eventsv1.AskSuspend{Namespace: ns, Name: "web"}); answer.GetError() != "" {
+		t.Fatal(answer)
+	}
+	if resumed := s.Live(t, a.Key(), headOf(t, repo)); resumed.Spec.Suspension != nil {
+		t.Errorf("suspension %+v", resumed.Spec.Suspension)
+	}
+	over := &eventsv1.AskSuspend{Namespace: ns, Name: "web", Suspend: true, Until: timestamppb.New(time.Now().Add(-time.Hour))}
+	if answer := askSuspend(t, s, over); answer.GetErrorCode() != "Invalid" {
+		t.Errorf("an end that is over: %v", answer)
+	}
+	if answer := askSuspend(t, s, &eventsv1.AskSuspend{Namespace: ns, Name: "none", Suspend: true}); answer.GetErrorCode() != "NotFound" {
+		t.Errorf("one that is not there: %v", answer)
+	}
+	askSuspend(t, s, suspend)
 	held(t, s, a.Key(), "Suspended", "")
 	deleteApplication(t, s, a.Key())
 	s.Eventually(t, "the Application is gone", func() error {
@@ -261,6 +293,15 @@ func TestASuspensionEndsByItself(t *testing.T) {
 		return nil
 	})
 	absent(t, s, ns, "a")
+}
+
+func askSuspend(t *testing.T, s *stack.Stack, ask *eventsv1.AskSuspend) *eventsv1.AnswerSuspend {
+	t.Helper()
+	answer := &eventsv1.AnswerSuspend{}
+	if err := s.Bus.Ask(t.Context(), s.Cluster, "suspend", ask, answer); err != nil {
+		t.Fatal(err)
+	}
+	return answer
 }
 
 // checkHost is a Git host in front of the Git server: it serves GitHub's API of
