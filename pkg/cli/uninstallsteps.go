@@ -230,9 +230,17 @@ func (u *uninstall) removeAPI(ctx context.Context, gvk schema.GroupVersionKind, 
 	if err := u.client.Delete(ctx, crd, "v1", cluster.DeleteOptions{UID: live.GetUID()}); err != nil {
 		return err
 	}
+	var held []string
 	for refusals := 0; ; {
-		held, refused := u.release(ctx, gvk, finalizer)
-		if live, err = u.client.Get(ctx, crd, "v1"); err != nil {
+		seen, refused := u.release(ctx, gvk, finalizer)
+		if refused == nil {
+			held = seen
+		}
+		live, err = u.client.Get(ctx, crd, "v1")
+		if ctx.Err() != nil { // whatever it interrupted, this is what it waited for
+			return fmt.Errorf("remove %s: %w; it is held by %s", crd.Human(), context.Cause(ctx), or(strings.Join(held, ", "), "the API server"))
+		}
+		if err != nil {
 			return err
 		}
 		if live == nil {
@@ -244,9 +252,7 @@ func (u *uninstall) removeAPI(ctx context.Context, gvk schema.GroupVersionKind, 
 		} else if refusals > maxRefusals {
 			return refused
 		}
-		if err := pause(ctx, settling); err != nil {
-			return fmt.Errorf("remove %s: %w; it is held by %s", crd.Human(), err, or(strings.Join(held, ", "), "the API server"))
-		}
+		_ = pause(ctx, settling) // its end is seen above
 	}
 }
 

@@ -247,10 +247,16 @@ func TestTakeoverOfABusyObject(t *testing.T) {
 	o := in(namespace, manifests(t, trimmed)[0])
 	s := others(t, namespace)
 	s.creates("kubectl-client-side-apply", web, true)
-	live, err := c.Get(t.Context(), o.ID(), "v1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	var live *unstructured.Unstructured
+	eventually(t, func() (err error) { // the deployment controller has written, and lets it be
+		if live, err = c.Get(t.Context(), o.ID(), "v1"); err != nil {
+			return err
+		}
+		if observed, _, _ := unstructured.NestedInt64(live.Object, "status", "observedGeneration"); observed == 0 {
+			return errors.New("not observed yet")
+		}
+		return nil
+	})
 	meddle := 0
 	g.interfere(func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Header.Get("Content-Type") == string(types.JSONPatchType) && meddle > 0 {
