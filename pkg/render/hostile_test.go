@@ -89,6 +89,8 @@ func tight() child.Options {
 func TestHostileSourceEndsInABoundedError(t *testing.T) {
 	r := newRenderer(t, render.Options{Children: tight()})
 	good := requests(big(t))
+	renderAll(t, r, good) // the children are there now
+	alone := renderAll(t, r, good)
 	for name, c := range hostile {
 		t.Run(name, func(t *testing.T) {
 			ended := make(chan error, 1)
@@ -104,8 +106,8 @@ func TestHostileSourceEndsInABoundedError(t *testing.T) {
 			if len(err.Error()) > 3000 {
 				t.Errorf("error has %d bytes", len(err.Error()))
 			}
-			if beside > 7*time.Second {
-				t.Errorf("renders beside took %s", beside)
+			if limit := 7*time.Second + 10*alone; beside > limit { // a machine may be slow
+				t.Errorf("renders beside took %s, alone %s", beside, alone)
 			}
 			renderAll(t, r, good)
 		})
