@@ -54,7 +54,7 @@ func (l *lru) drop(e *list.Element) {
 
 // weighOutcome estimates the bytes of a result or an error.
 func weighOutcome(o outcome) int64 {
-	total := weigh(o.result.Outside)
+	total := weigh(o.result.Outside) + weigh(o.result.Secrets)
 	for _, object := range o.result.Objects.All() {
 		total += weigh(object.Content()) + int64(len(object.File)) + 128
 	}

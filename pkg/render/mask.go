@@ -1,8 +1,6 @@
 package render
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"regexp"
 	"strconv"
@@ -90,18 +88,14 @@ func (m masker) pieces(s string) string {
 // forms are how a secret may stand in a message: as it is, by lines and what these
 // assign, in Base64, escaped, and with its blanks collapsed.
 func forms(s string) []string {
-	out := append(manifest.Strings(s), base64.StdEncoding.EncodeToString([]byte(s)))
+	out := manifest.Strings(s)
 	if strings.Contains(s, "\n") {
 		for line := range strings.Lines(s) {
 			out = append(out, assigned(line)...)
 		}
 	}
 	for _, form := range out {
-		quoted := strconv.Quote(form)
-		out = append(out, quoted[1:len(quoted)-1], strings.Join(strings.Fields(form), " "))
-		if b, err := json.Marshal(form); err == nil {
-			out = append(out, string(b[1:len(b)-1]))
-		}
+		out = append(append(out, manifest.Forms(form)...), strings.Join(strings.Fields(form), " "))
 	}
 	return out
 }

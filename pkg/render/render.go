@@ -80,6 +80,9 @@ type Result struct {
 	// looked for in vain: sorted, none below another. It is set on errors too.
 	Outside  []string
 	Renderer string
+	// Secrets are the values of secret variables and of encrypted files: they may stand
+	// in objects of any kind, and nobody may tell them.
+	Secrets []string
 }
 
 // Limits bound what one render may read and give. Zero fields take the defaults.
@@ -137,10 +140,10 @@ func (r *Renderer) Render(ctx context.Context, q Request) (Result, error) {
 	if v.refusal != nil && ctx.Err() == nil {
 		err = v.refusal // whatever was made of it
 	}
+	result.Secrets = append(v.secrets, q.Variables.Secrets()...)
 	if err != nil {
 		result.Objects = object.Set{}
-		secrets := append(v.secrets, q.Variables.Secrets()...)
-		return result, fault.As(fault.RenderFailed, mask(err, secrets))
+		return result, fault.As(fault.RenderFailed, mask(err, result.Secrets))
 	}
 	return result, nil
 }

@@ -83,6 +83,9 @@ func TestEveryRendererReadsFilesOfSOPS(t *testing.T) {
 					t.Errorf("no %q in\n%s", w, got)
 				}
 			}
+			if !strings.Contains(strings.Join(result.Secrets, "\n"), "canary-5ecret") {
+				t.Error("the result does not say what is secret in it")
+			}
 			again, err := r.Render(t.Context(), q)
 			if text(t, again, err) != got {
 				t.Error("the second render differs")

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -228,6 +229,12 @@ func TestMask(t *testing.T) {
 		"a long value goes":              {"got hunter2 here", []string{"hunter2"}, "got [value] here"},
 		"a short one stays a word":       {"the web is web", []string{"web"}, "the web is web"},
 		"a short one goes when quoted":   {`got "12" and '12'`, []string{"12"}, "got [value] and [value]"},
+		"one that Go quotes goes":        {fmt.Sprintf("got %q here", `hunter"2\`), []string{`hunter"2\`}, `got "[value]" here`},
+		"one in JSON goes":               {`got {"k":"hunter\u003c2"}`, []string{"hunter<2"}, `got {"k":"[value]"}`},
+		"one in a URL goes":              {"got ?q=hunter%2F2", []string{"hunter/2"}, "got ?q=[value]"},
+		"one in Base64 goes":             {"got " + base64.StdEncoding.EncodeToString([]byte("hunter2")), []string{"hunter2"}, "got [value]g=="},
+		"one amid Base64 goes":           {"got " + base64.StdEncoding.EncodeToString([]byte("a:hunter2:b")), []string{"hunter2"}, "got YTp[value]OmI="},
+		"one amid Base64, moved, goes":   {"got " + base64.StdEncoding.EncodeToString([]byte("x:y:hunter2:b")), []string{"hunter2"}, "got eDp5Om[value]I6Yg=="},
 		"the longer of two goes first":   {"got hunter2hunter2", []string{"hunter2", "hunter2hunter2"}, "got [value]"},
 		"a message within bounds is cut": {strings.Repeat("a", 5000), nil, strings.Repeat("a", 1024) + " … " + strings.Repeat("a", 1024)},
 	}
