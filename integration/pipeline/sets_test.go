@@ -405,34 +405,3 @@ func TestASetNeedsNoWebhook(t *testing.T) {
 	s.Scan(t, time.Second)
 	wantNames(t, s, ns, "a", "b", "c")
 }
-
-// The set's Applications are written as the account that it names, with its rights.
-func TestASetWritesAsItsAccount(t *testing.T) {
-	s := stack.New(t)
-	s.Work(t)
-	ns := s.Kube.Namespace(t)
-	repo := s.Repo(t, "acme/config", apps("a", "b", "c"))
-	apply(t, s, ns, "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: maker, namespace: "+ns+"}\n")
-	set := makeSet(t, s, ns, "all", setOf(ns, "all", repo, "  serviceAccountName: maker\n"))
-	got := awaitSet(t, s, set, "ApplyFailed", "")
-	message := meta.FindStatusCondition(got.Status.Conditions, v1alpha1.ConditionReady).Message
-	if !strings.Contains(message, "system:serviceaccount:"+ns+":maker") || len(namesOf(t, s, ns)) > 0 {
-		t.Errorf("message %q, Applications %v", message, namesOf(t, s, ns))
-	}
-	apply(t, s, ns, `apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: maker, namespace: `+ns+`}
-rules: [{apiGroups: [plumb.dev], resources: [applications], verbs: [create, patch, delete]}]
-`)
-	apply(t, s, ns, `apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: maker, namespace: `+ns+`}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: maker}
-subjects: [{kind: ServiceAccount, name: maker, namespace: `+ns+`}]
-`)
-	awaitSet(t, s, set, "Succeeded", "")
-	wantNames(t, s, ns, "a", "b", "c")
-	sha := s.Push(t, repo, map[string]string{"apps/b/cm.yaml": ""})
-	awaitSet(t, s, set, "Succeeded", sha)
-	wantNames(t, s, ns, "a", "c")
-}

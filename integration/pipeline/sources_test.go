@@ -62,7 +62,7 @@ func TestValuesComeFromAnotherRepository(t *testing.T) {
 	a.Spec.Sources = named("values", values)
 	s.Create(t, a)
 	s.Data(t, ns, "web", map[string]string{"value": "one"})
-	first := s.Get(t, a.Key())
+	first := s.Await(t, a.Key(), "live", stack.Ready)
 
 	second := s.Push(t, values, map[string]string{"prod/values.yaml": "value: two\n"})
 	s.Data(t, ns, "web", map[string]string{"value": "two"})
