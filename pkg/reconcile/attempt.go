@@ -115,7 +115,7 @@ func (t *attempt) conclude(ctx context.Context, a *v1alpha1.Application, b begun
 	if err := t.r.store(written, a, b, o, t.details(ctx, o)); err != nil {
 		return superseded(err)
 	}
-	if o.tidy != nil {
+	if o.tidy != nil && !o.deferred { // hooks that are there are known to have run
 		o.tidy()
 	}
 	switch {

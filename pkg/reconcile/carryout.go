@@ -34,7 +34,7 @@ func (t *attempt) carryOut(ctx context.Context, a *v1alpha1.Application, b begun
 	}
 	o := outcome{
 		result: v1alpha1.ResultSucceeded, revision: s.made.Revision, fetched: s.made.Began, inputs: inputs,
-		owned: result.Inventory(owned), outcomes: result.Outcomes, drifted: drifted(result), deferred: p.Deferred,
+		owned: result.Inventory(owned), outcomes: result.Outcomes, drifted: drifted(result), deferred: p.Deferred, run: b.run,
 		tidy: t.tidy(context.WithoutCancel(ctx), s, p, result),
 	}
 	t.tellDrift(ctx, a, b, s, result)

@@ -10,21 +10,32 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/apply"
+	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/object"
 	"github.com/plumb-gitops/plumb/pkg/plan"
 )
 
 // run is the run of hooks that the attempt belongs to: that of the last attempt when
-// a worker ended amid it, at this revision and generation, else its own. A hook runs
-// once in a run.
+// a worker ended amid it at this revision and generation, or when this one carries out
+// the deletions that it left; else its own. A hook runs once in a run.
 func (t *attempt) run(a *v1alpha1.Application, b begun, s fetched) int64 {
 	last := a.Status.LastAttempt
 	ready := meta.FindStatusCondition(a.Status.Conditions, v1alpha1.ConditionReady)
-	if last == nil || last.Result != v1alpha1.ResultRunning || last.Run == 0 || last.Revision != s.made.Revision ||
-		ready == nil || ready.ObservedGeneration != a.Generation {
+	switch {
+	case last == nil || last.Run == 0:
+		return b.number
+	case deferred(last) && b.reason != event.ReasonManual && applied(a, s.made):
+		return last.Run
+	case last.Result != v1alpha1.ResultRunning || last.Revision != s.made.Revision || ready == nil || ready.ObservedGeneration != a.Generation:
 		return b.number
 	}
 	return last.Run
+}
+
+// deferred says whether the attempt left deletions to be carried out once no other
+// Application may take the objects over.
+func deferred(last *v1alpha1.LastAttempt) bool {
+	return last.RetryAt != nil && (last.Result == v1alpha1.ResultSucceeded || last.Result == v1alpha1.ResultWaiting)
 }
 
 func (t *attempt) applyOptions(s fetched, p plan.Plan) apply.Options {

@@ -37,6 +37,7 @@ type outcome struct {
 	drifted  []string // objects that drifted and were left alone
 	outcomes []apply.Outcome
 	deferred bool   // deletions wait for another Application
+	run      int64  // of hooks, which goes on while they do
 	tidy     func() // deletes hooks once the outcome is stored; may be nil
 	// finishing says that only the wait for health ended here: what the attempt
 	// itself found stands in the status already.

@@ -84,7 +84,7 @@ func (b begun) ended(a *v1alpha1.Application, o outcome, now time.Time) v1alpha1
 func (b begun) lastAttempt(a *v1alpha1.Application, o outcome, now time.Time) *v1alpha1.LastAttempt {
 	last := &v1alpha1.LastAttempt{
 		Number: b.number, Revision: o.revision, Reason: b.reason, Result: o.result, Message: o.message(),
-		StartedAt: metav1.NewMicroTime(b.startedAt), FetchedAt: moment(o.fetched), Trace: b.trace, Run: b.run,
+		StartedAt: metav1.NewMicroTime(b.startedAt), FetchedAt: moment(o.fetched), Trace: b.trace, Run: o.run,
 	}
 	last.Objects, last.Omitted = o.results(maxResults)
 	if attempt := a.Status.LastAttempt; o.finishing && attempt != nil { // only its wait ended here

@@ -147,7 +147,7 @@ func (t *attempt) idle(a *v1alpha1.Application, s fetched) bool {
 	if last == nil || t.again || t.reason(a) != event.ReasonPush || a.Status.ObservedGeneration != a.Generation || a.Status.Waiting != nil {
 		return false
 	}
-	if last.Result != v1alpha1.ResultSucceeded && last.Result != v1alpha1.ResultWaiting || last.RetryAt != nil {
+	if last.Result != v1alpha1.ResultSucceeded && last.Result != v1alpha1.ResultWaiting || deferred(last) {
 		return false
 	}
 	inputs := a.Status.Inputs
