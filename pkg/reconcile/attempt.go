@@ -171,6 +171,7 @@ func (t *attempt) first(ctx context.Context, a *v1alpha1.Application, b begun, m
 type stages struct {
 	now  func() time.Time
 	list []*eventsv1.Stage
+	veil veil // over what the render said is secret, from then on
 }
 
 // queued begins with the time since the request was made. The clocks of two
@@ -180,11 +181,12 @@ func queued(since time.Time, now func() time.Time) *stages {
 	return &stages{now: now, list: []*eventsv1.Stage{{Name: "queue", Duration: durationpb.New(waited)}}}
 }
 
-// stage times one step and gives it a span.
+// stage times one step and gives it a span. Its error tells no secret.
 func (s *stages) stage(ctx context.Context, name string, step func(context.Context) error) error {
 	began := s.now()
 	ctx, end := telemetry.Start(ctx, name)
 	err := step(ctx)
+	err = s.veil.error(err)
 	end(err)
 	s.list = append(s.list, &eventsv1.Stage{Name: name, Duration: durationpb.New(s.now().Sub(began))})
 	return err

@@ -52,6 +52,7 @@ func (t *attempt) carryOut(ctx context.Context, a *v1alpha1.Application, b begun
 func (t *attempt) apply(ctx context.Context, s fetched, p plan.Plan) (result apply.Result, err error) {
 	err = t.stages.stage(ctx, "apply", func(ctx context.Context) error {
 		result, err = apply.Run(ctx, p, s.client, t.guard, t.applyOptions(s, p))
+		t.stages.veil.outcomes(result.Outcomes)
 		return err
 	})
 	return result, err
@@ -70,7 +71,7 @@ func (t *attempt) judge(ctx context.Context, a *v1alpha1.Application, b begun, o
 	}
 	o.result = v1alpha1.ResultWaiting
 	o.deadline = b.startedAt.Add(timeout(a))
-	t.r.finisher.expect(a.Key(), known{number: b.number, reports: reports, details: t.details(ctx, o), since: t.r.now()})
+	t.r.finisher.expect(a.Key(), known{number: b.number, reports: reports, details: t.details(ctx, o), veil: t.stages.veil, since: t.r.now()})
 	return o
 }
 

@@ -49,6 +49,7 @@ type known struct {
 	number  int64
 	reports map[object.ID]health.Report
 	details details
+	veil    veil
 	since   time.Time // when the wait began
 }
 
@@ -141,7 +142,8 @@ func (f *Finisher) follow(ctx context.Context, key app.Key, k known, delay time.
 	if ctx.Err() != nil {
 		return
 	}
-	f.conclude(ctx, key, k, verdict(a, summary, err))
+	summary.Message = k.veil.message(summary.Message)
+	f.conclude(ctx, key, k, verdict(a, summary, k.veil.error(err)))
 }
 
 // lastLook is when a wait ends that begins now. Its deadline may be over already

@@ -64,6 +64,7 @@ func (t *attempt) mourn(ctx context.Context, a *v1alpha1.Application, s fetched,
 	var result apply.Result
 	err := t.stages.stage(limited, "sync-fail", func(ctx context.Context) (err error) {
 		result, err = apply.RunFail(ctx, p, s.client, t.guard, t.applyOptions(s, p))
+		t.stages.veil.outcomes(result.Outcomes)
 		return err
 	})
 	if err != nil {

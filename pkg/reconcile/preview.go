@@ -108,9 +108,8 @@ func (t *attempt) differences(ctx context.Context, s fetched, p plan.Plan) ([]pl
 		return nil, fault.As(fault.ApplyFailed, err)
 	}
 	found = append(found, left(p)...)
-	v := veil{secrets: s.Variables.Secrets()}
 	for i := range found {
-		v.hide(&found[i])
+		t.stages.veil.hide(&found[i])
 	}
 	return found, nil
 }

@@ -168,6 +168,7 @@ func (t *attempt) render(ctx context.Context, a *v1alpha1.Application, s fetched
 		q := parameters.Request(s.made, a, s.Parameters, capabilities)
 		q.Aside = func(wait func() error) error { return t.aside(ctx, wait) }
 		result, err := t.r.renderer.Render(ctx, q)
+		t.stages.veil = veil{secrets: result.Secrets}
 		inputs = inputsOf(s, a.Spec.Source.Path, result.Outside)
 		if err != nil {
 			return fault.As(fault.RenderFailed, err)

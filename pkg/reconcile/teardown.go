@@ -79,7 +79,7 @@ func (t *attempt) dismantle(ctx context.Context, a *v1alpha1.Application, owned 
 	defer cancel()
 	result, err := apply.Run(limited, p, client, t.guard, t.applyOptions(fetched{client: client}, p))
 	t.wake(ctx, result)
-	return result.Inventory(owned), err
+	return result.Inventory(owned), t.stages.veil.error(err)
 }
 
 // preDelete are the hooks to run before anything is deleted, as the source has them

@@ -3,16 +3,19 @@ package reconcile
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 
+	"github.com/plumb-gitops/plumb/pkg/apply"
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/object"
 	"github.com/plumb-gitops/plumb/pkg/plan"
 	"github.com/plumb-gitops/plumb/pkg/render/manifest"
 )
 
-// veil keeps the values of secret variables out of differences: they may stand in
-// objects of any kind, where object.Sensitive does not look.
+// veil keeps the values of secret variables and of encrypted files out of what an
+// attempt tells: they may stand in objects of any kind, where object.Sensitive does
+// not look, and an API server repeats them in its refusals.
 type veil struct{ secrets []string }
 
 // tellable is from how many bytes on a value is known within a longer one; shorter
@@ -20,19 +23,35 @@ type veil struct{ secrets []string }
 const tellable = 4
 
 func (v veil) hide(d *plan.ObjectDiff) {
+	d.Fields, d.Err = v.fields(d.Fields), v.error(d.Err)
+}
+
+func (v veil) fields(fields []plan.FieldChange) []plan.FieldChange {
 	if len(v.secrets) == 0 {
-		return
+		return fields
 	}
-	for i := range d.Fields {
-		f := &d.Fields[i]
+	fields = slices.Clone(fields)
+	for i := range fields {
+		f := &fields[i]
 		before, hitBefore := v.text(f.Before)
 		after, hitAfter := v.text(f.After)
 		if hitBefore || hitAfter { // the other side may be the value of yesterday
 			f.Before, f.After = v.beside(before), v.beside(after)
 		}
 	}
-	if d.Err != nil {
-		d.Err = v.error(d.Err)
+	return fields
+}
+
+// outcomes veils what became of objects: refusals, and the fields that drifted.
+func (v veil) outcomes(all []apply.Outcome) {
+	for i := range all {
+		o := &all[i]
+		o.Err = v.error(o.Err)
+		if o.Action.Drift != nil {
+			drift := *o.Action.Drift
+			drift.Fields = v.fields(drift.Fields)
+			o.Action.Drift = &drift
+		}
 	}
 }
 
@@ -98,10 +117,22 @@ func (v veil) known(text string) bool {
 
 // error keeps the class of an error and masks its text.
 func (v veil) error(err error) error {
-	text := manifest.Mask(err.Error(), v.secrets)
+	if err == nil || len(v.secrets) == 0 {
+		return err
+	}
+	text := v.message(err.Error())
 	if text == err.Error() {
 		return err
 	}
 	class, after := fault.ClassOf(err)
 	return &fault.Error{Class: class, Reason: fault.ReasonOf(err), After: after, Err: errors.New(text)}
+}
+
+// message masks a text. What is too short to be known within a word goes when it is
+// quoted.
+func (v veil) message(text string) string {
+	if len(v.secrets) == 0 {
+		return text
+	}
+	return manifest.Mask(text, v.secrets)
 }

@@ -1,12 +1,15 @@
 package reconcile
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/plumb-gitops/plumb/pkg/apply"
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/plan"
 )
@@ -47,5 +50,37 @@ func TestARefusalTellsNoSecretVariable(t *testing.T) {
 	veil{secrets: []string{"canary"}}.hide(&d)
 	if d.Err != same {
 		t.Errorf("%v", d.Err)
+	}
+}
+
+func TestOutcomesTellNoSecret(t *testing.T) {
+	drift := &plan.Drift{Fields: []plan.FieldChange{{Path: "p", Before: `"db://canary@x"`, After: `"by hand"`}}}
+	all := []apply.Outcome{{
+		Action: plan.Action{Drift: drift},
+		Err:    fault.After(fault.ApplyFailed, time.Second, "a policy says: it holds Y2FuYXJ5, which is canary"),
+	}, {}}
+	veil{secrets: []string{"canary"}}.outcomes(all)
+	want := []plan.FieldChange{{Path: "p", Before: redacted, After: redacted}}
+	if diff := cmp.Diff(want, all[0].Action.Drift.Fields); diff != "" {
+		t.Errorf("fields (-want +got):\n%s", diff)
+	}
+	if class, wait := fault.ClassOf(all[0].Err); class != fault.RetryAfter || wait != time.Second || !strings.Contains(all[0].Err.Error(), "it holds [value], which is [value]") {
+		t.Errorf("error is %v (%s, %s)", all[0].Err, class, wait)
+	}
+	if drift.Fields[0].After != `"by hand"` || all[1].Err != nil {
+		t.Error("the plan itself was changed")
+	}
+}
+
+// A step's error is in the status, in a span and in the log: it is veiled at its source.
+func TestAStepTellsNoSecret(t *testing.T) {
+	s := queued(time.Time{}, time.Now)
+	s.veil = veil{secrets: []string{"canary"}}
+	err := s.stage(t.Context(), "plan", func(context.Context) error { return errors.New("got canary") })
+	if err == nil || err.Error() != "got [value]" {
+		t.Errorf("error is %v", err)
+	}
+	if err := s.stage(t.Context(), "apply", func(context.Context) error { return nil }); err != nil {
+		t.Errorf("error is %v", err)
 	}
 }
