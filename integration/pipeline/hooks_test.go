@@ -192,6 +192,39 @@ func TestHooksRunBeforeADeletion(t *testing.T) {
 	})
 }
 
+// What holds a deletion up is named, and it goes on when that lets go.
+func TestAFinalizerThatHoldsADeletionIsNamed(t *testing.T) {
+	s := stack.New(t)
+	s.Work(t)
+	ns := s.Kube.Namespace(t)
+	held := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, finalizers: [example.com/hold]}\ndata: {value: h}\n"
+	repo := s.Repo(t, "acme/config", map[string]string{"web/held.yaml": held, "web/cm.yaml": stack.ConfigMap("web", "one")})
+	a := stack.Application(ns, "web", repo, "web")
+	s.Create(t, a)
+	s.Await(t, a.Key(), "it is ready", stack.Ready)
+	applications := s.Objects.Resource(v1alpha1.GroupVersionResource).Namespace(ns)
+	if err := applications.Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.Await(t, a.Key(), "its condition names the finalizer", func(a *v1alpha1.Application) error {
+		if ready := stack.Condition(a, "Ready"); ready.Reason != "PruneBlocked" || !strings.Contains(ready.Message, "example.com/hold") {
+			return fmt.Errorf("condition %+v", ready)
+		}
+		return nil
+	})
+	s.PatchObject(t, stack.ConfigMaps, ns, "held", `{"metadata":{"finalizers":null}}`)
+	s.Eventually(t, "all of it is gone", func() error {
+		if live := list(t, s, stack.ConfigMaps, ns); len(live) > 0 {
+			return fmt.Errorf("left: %d", len(live))
+		}
+		_, err := applications.Get(t.Context(), "web", metav1.GetOptions{})
+		if err == nil {
+			return fmt.Errorf("the Application is there")
+		}
+		return nil
+	})
+}
+
 // Each policy of an object, by what becomes of it.
 func TestPoliciesOfObjects(t *testing.T) {
 	s := stack.New(t)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
@@ -32,11 +34,12 @@ func (t *attempt) teardown(ctx context.Context, a *v1alpha1.Application) error {
 	if err != nil {
 		return t.stuck(ctx, a, err)
 	}
-	left, err := t.dismantle(ctx, a, owned)
+	left, held, err := t.dismantle(ctx, a, owned)
 	if err != nil {
 		return t.stuck(ctx, a, err)
 	}
 	if left.Len() > 0 {
+		t.tellHeld(ctx, a, fmt.Sprintf("is being deleted; %d objects are still going%s", left.Len(), held))
 		return fault.After(fault.Progressing, teardownRetry, "delete %s: %d objects are still going", t.key, left.Len())
 	}
 	if err := t.guard(); err != nil {
@@ -49,16 +52,29 @@ func (t *attempt) teardown(ctx context.Context, a *v1alpha1.Application) error {
 	return nil
 }
 
-// dismantle returns what is still in the cluster of what is to be pruned.
-func (t *attempt) dismantle(ctx context.Context, a *v1alpha1.Application, owned inventory.Inventory) (inventory.Inventory, error) {
+// tellHeld says in the status what keeps an Application from going.
+func (t *attempt) tellHeld(ctx context.Context, a *v1alpha1.Application, message string) {
+	next := a.DeepCopy()
+	set(&next.Status, a, v1alpha1.ConditionReady, metav1.ConditionFalse, fault.PruneBlocked, bounded(message))
+	if equality.Semantic.DeepEqual(a.Status, next.Status) || t.guard() != nil {
+		return
+	}
+	if _, err := t.r.writeStatus(ctx, a, next); err != nil {
+		t.r.log.DebugContext(ctx, "deletion not told", "application", t.key.String(), "error", err)
+	}
+}
+
+// dismantle returns what is still in the cluster of what is to be pruned, and what
+// holds it.
+func (t *attempt) dismantle(ctx context.Context, a *v1alpha1.Application, owned inventory.Inventory) (left inventory.Inventory, held string, err error) {
 	policy := a.Spec.DeletionPolicy
 	client, err := t.r.client(ctx, a)
 	if why := t.helpless(ctx, a, err); why != "" {
 		t.r.catalog.Record(a, corev1.EventTypeWarning, "Orphaned", "the objects stay in the cluster: "+why)
-		return inventory.Inventory{}, nil
+		return inventory.Inventory{}, "", nil
 	}
 	if err != nil {
-		return owned, err
+		return owned, "", err
 	}
 	in := t.input(a, object.Set{}, owned)
 	in.Live = map[object.ID]*unstructured.Unstructured{}
@@ -66,10 +82,10 @@ func (t *attempt) dismantle(ctx context.Context, a *v1alpha1.Application, owned 
 	if policy == v1alpha1.DeletionDelete || policy == "" {
 		policy = v1alpha1.DeletionDelete
 		if in.Live, err = t.live(ctx, client, plan.Needs(in, true)); err != nil {
-			return owned, err
+			return owned, "", err
 		}
 		if stages, err = t.preDelete(ctx, a, in); err != nil {
-			return owned, err
+			return owned, "", err
 		}
 	}
 	in.Behind = t.heirs(a)
@@ -79,7 +95,7 @@ func (t *attempt) dismantle(ctx context.Context, a *v1alpha1.Application, owned 
 	defer cancel()
 	result, err := apply.Run(limited, p, client, t.guard, t.applyOptions(fetched{client: client}, p))
 	t.wake(ctx, result)
-	return result.Inventory(owned), t.stages.veil.error(err)
+	return result.Inventory(owned), blocked(result), t.stages.veil.error(err)
 }
 
 // preDelete are the hooks to run before anything is deleted, as the source has them
@@ -125,6 +141,7 @@ func (t *attempt) stuck(ctx context.Context, a *v1alpha1.Application, err error)
 		return err // another goes on with it
 	}
 	t.r.catalog.Record(a, corev1.EventTypeWarning, "DeletionFailed", bounded(err.Error()))
+	t.tellHeld(ctx, a, "cannot be deleted yet: "+err.Error())
 	if _, wait := fault.ClassOf(err); wait > 0 {
 		return err
 	}
