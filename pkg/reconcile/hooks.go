@@ -10,6 +10,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/apply"
+	"github.com/plumb-gitops/plumb/pkg/bus"
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/object"
 	"github.com/plumb-gitops/plumb/pkg/plan"
@@ -80,15 +81,31 @@ func ended(ctx context.Context) bool {
 }
 
 // wake asks for the Applications to which objects were made over: they tried in vain
-// and would try again only after a while. A request that is lost costs that while.
+// and would try again only after a while. And for those that own what this one claims:
+// they may have looked before the claim stood there, or long ago. One that is under way
+// is left alone; when it does not let go either, this attempt's repetition asks for it.
+// A request that is lost costs a while.
 func (t *attempt) wake(ctx context.Context, result apply.Result) {
-	for _, released := range result.Released() {
-		if released.To == (app.Key{}) {
-			continue
+	ctx = context.WithoutCancel(ctx)
+	asked := map[app.Key]bool{{}: true}
+	for _, a := range result.Released() {
+		t.wakeOne(ctx, a.To, "/released", asked)
+	}
+	for _, a := range result.Contested() {
+		held, err := t.r.bus.Held(ctx, bus.SyncLease(t.r.o.Cluster, a.To.Namespace, a.To.Name))
+		if err == nil && !held {
+			t.wakeOne(ctx, a.To, "/contested", asked)
 		}
-		if err := t.r.request(context.WithoutCancel(ctx), released.To, t.cause+"/released"); err != nil {
-			t.r.log.WarnContext(ctx, "sync not requested", "application", released.To.String(), "error", err)
-		}
+	}
+}
+
+func (t *attempt) wakeOne(ctx context.Context, key app.Key, why string, asked map[app.Key]bool) {
+	if asked[key] {
+		return
+	}
+	asked[key] = true
+	if err := t.r.request(ctx, key, t.cause+why); err != nil {
+		t.r.log.WarnContext(ctx, "sync not requested", "application", key.String(), "error", err)
 	}
 }
 
