@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -247,7 +248,8 @@ func (u *uninstall) removeAPI(ctx context.Context, gvk schema.GroupVersionKind, 
 			u.say("removed %s", crd.Human())
 			return nil
 		}
-		if refusals++; refused == nil {
+		// They are not found while the API server still removes what it stored of them.
+		if refusals++; refused == nil || apierrors.IsNotFound(refused) {
 			refusals = 0
 		} else if refusals > maxRefusals {
 			return refused
