@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -194,8 +193,7 @@ func (t *attempt) window(ctx context.Context, a *v1alpha1.Application, b begun, 
 		return nil, nil
 	}
 	if overrides(a) {
-		t.r.catalog.Record(a, corev1.EventTypeNormal, "WindowOverridden", fmt.Sprintf("applying %s although %s, as %s asked in request %s",
-			short(s.made.Revision), d.Why, cmp.Or(t.request.GetRequestedBy(), "a person"), b.requested))
+		t.r.catalog.Record(a, corev1.EventTypeNormal, "WindowOverridden", fmt.Sprintf("applying %s although %s, as request %s asks", short(s.made.Revision), d.Why, b.requested))
 		return nil, nil
 	}
 	why := d.Why

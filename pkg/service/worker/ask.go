@@ -2,10 +2,12 @@ package worker
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
@@ -80,6 +82,9 @@ func (q *answers) sync(ctx context.Context, ask *eventsv1.AskSync) *eventsv1.Ans
 	}
 	if err := q.annotate(ctx, v1alpha1.GroupVersionKind.Kind, key, marks); err != nil {
 		return &eventsv1.AnswerSync{Error: err.Error(), ErrorCode: codeInternal}
+	}
+	if ask.GetOverrideWindows() { // the attempt may come of the watch, which knows no name
+		q.catalog.Record(a, corev1.EventTypeNormal, "WindowOverrideAsked", fmt.Sprintf("%s asks for a sync although a window may be closed, request %s", ask.GetRequestedBy(), id))
 	}
 	// The annotation is what counts: when this message is lost, the watch asks again.
 	_ = q.requests.publish(ctx, string(a.UID)+"/sync/"+id, &eventsv1.SyncRequested{
