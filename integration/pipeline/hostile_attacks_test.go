@@ -3,6 +3,9 @@ package pipeline
 import (
 	"fmt"
 	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 )
@@ -182,6 +185,18 @@ func programs() map[string]attack {
 			a.Spec.Ignore = []v1alpha1.IgnoreRule{{Kind: "ConfigMap", Expressions: []string{expression}}}
 		}
 	}
+	health := func(expression string) func(*v1alpha1.Application) {
+		return func(a *v1alpha1.Application) {
+			a.Spec.Health = []v1alpha1.HealthRule{{APIVersion: "v1", Kind: "Secret", Current: expression}}
+			a.Spec.Sync.Timeout = &metav1.Duration{Duration: 5 * time.Second}
+		}
+	}
+	window := func(schedule string) func(*v1alpha1.Application) {
+		return func(a *v1alpha1.Application) {
+			a.Spec.Sync.Windows = []v1alpha1.Window{{Kind: "allow", Schedule: schedule, Duration: metav1.Duration{Duration: time.Second}}}
+		}
+	}
+	object := map[string]string{"a.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n"}
 	nested := "lists.range(1000).map(a, lists.range(1000).map(b, lists.range(1000).map(c, '/data/x'))).flatten().flatten()"
 	return map[string]attack{
 		"Jsonnet that imports itself":       {files: jsonnet("local l = import 'main.jsonnet'; l + l"), says: []string{"jsonnet-that-imports-itself"}, any: append(spent, "max stack frames")},
@@ -193,6 +208,11 @@ func programs() map[string]attack {
 		"CEL that multiplies":               {files: map[string]string{"a.yaml": goodObject}, spec: ignore(nested), says: []string{"spec.ignore[0].expressions[0]"}, reason: "SourceRefused"},
 		"CEL that nests":                    {files: map[string]string{"a.yaml": goodObject}, spec: ignore(strings.Repeat("(", 2000) + "'/data/x'" + strings.Repeat(")", 2000)), says: []string{"spec.ignore[0].expressions[0]"}, reason: "ApplyFailed"},
 		"CEL that is no CEL":                {files: map[string]string{"a.yaml": goodObject}, spec: ignore(strings.Repeat("[", 4000)), says: []string{"spec.ignore[0].expressions[0]"}, reason: "ApplyFailed"},
+		"CEL of health that multiplies":     {files: object, spec: health(strings.Repeat("[0,1,2,3,4,5,6,7,8,9].all(a, ", 9) + "true" + strings.Repeat(")", 9)), says: []string{"spec.health[0]"}, reason: "HealthTimeout"},
+		"CEL of health that nests":          {files: object, spec: health(strings.Repeat("(", 2000) + "true" + strings.Repeat(")", 2000)), says: []string{"spec.health[0].current"}, reason: "ApplyFailed"},
+		"a window without end":              {files: object, spec: window("0-59/99999999999999999999 * * * *"), says: []string{"spec.sync.windows[0]"}, reason: "ApplyFailed"},
+		"a window in all of time":           {files: object, spec: window("* 0-99999999 * * *"), says: []string{"spec.sync.windows[0]"}, reason: "ApplyFailed"},
+		"a window that never comes":         {files: object, spec: window("0 0 31 2 *"), says: []string{"spec.sync.windows[0]"}, reason: "ApplyFailed"},
 		"a repository that is an option":    {spec: repo("ssh://-oProxyCommand=touch%20x/acme"), says: []string{"spec.source.repo"}, reason: "SourceRefused"},
 		"a repository of the machine":       {spec: repo("ssh://localhost:22/../../etc"), says: []string{"spec.source"}, reason: "SourceRefused"},
 		"a repository over plain http":      {spec: repo("http://169.254.169.254/latest/meta-data"), says: []string{"spec.source.repo"}, reason: "SourceRefused"},
