@@ -261,7 +261,7 @@ func (j judge) compared(a Action, entry inventory.Entry) Action {
 		return a
 	}
 	now := j.Fields(a.Live)
-	if now == entry.Fields {
+	if now == entry.Fields && owner(a.Live) == j.key().String() {
 		a.Why = "applied already"
 		return a
 	}

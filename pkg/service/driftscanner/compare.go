@@ -4,6 +4,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/fault"
 	"github.com/plumb-gitops/plumb/pkg/health"
@@ -34,9 +35,10 @@ func sick(a *v1alpha1.Application) bool {
 		(ready.Reason == string(fault.HealthFailed) || ready.Reason == string(fault.HealthTimeout))
 }
 
-// difference is how an object differs from what was last applied; empty when it
-// does not, or when that cannot be told.
-func difference(e inventory.Entry, live record, exists bool) string {
+// difference is how an object differs from what an Application last applied; empty
+// when it does not, or when that cannot be told. Two that create one object at the same
+// moment write the same fields: only the mark tells whose it came to be.
+func difference(key app.Key, e inventory.Entry, live record, exists bool) string {
 	switch {
 	case !e.Settled() || e.Fields == "":
 		return ""
@@ -44,7 +46,7 @@ func difference(e inventory.Entry, live record, exists bool) string {
 		return deleted
 	case live.uid != e.UID:
 		return replaced
-	case live.fields != e.Fields:
+	case live.fields != e.Fields, live.owner != (app.Key{}) && live.owner != key:
 		return changed
 	}
 	return ""
@@ -60,7 +62,7 @@ func suspects(a *v1alpha1.Application, owned inventory.Inventory, look func(obje
 	}
 	for _, e := range owned.Entries() {
 		live, exists := look(e.ID)
-		if kind := difference(e, live, exists); kind != "" {
+		if kind := difference(a.Key(), e, live, exists); kind != "" {
 			found[e.ID] = kind
 		}
 	}

@@ -35,6 +35,8 @@ func TestSuspects(t *testing.T) {
 	}{
 		"an object as it was applied":                     {entry: applied, live: record{uid: "u", fields: "f"}},
 		"one whose fields moved":                          {entry: applied, live: record{uid: "u", fields: "g"}, want: map[object.ID]string{web: changed}},
+		"one that bears its mark":                         {entry: applied, live: record{uid: "u", fields: "f", owner: app.Key{Namespace: "team-a", Name: "web"}}},
+		"one that another Application made as well":       {entry: applied, live: record{uid: "u", fields: "f", owner: app.Key{Namespace: "team-a", Name: "other"}}, want: map[object.ID]string{web: changed}},
 		"one that is gone":                                {entry: applied, gone: true, want: map[object.ID]string{web: deleted}},
 		"another of its name":                             {entry: applied, live: record{uid: "v", fields: "f"}, want: map[object.ID]string{web: replaced}},
 		"an object that is being applied":                 {entry: inventory.Entry{ID: web, Version: "v1", UID: "u"}, live: record{uid: "u", fields: "g"}},

@@ -291,13 +291,15 @@ func (o *objects) verify(ctx context.Context, key app.Key, found map[object.ID]s
 // changed since it was applied, that is no drift: the change itself asks for a sync.
 func (o *objects) certain(a *v1alpha1.Application, entry inventory.Entry, live *unstructured.Unstructured) string {
 	if live == nil {
-		return difference(entry, record{}, false)
+		return difference(a.Key(), entry, record{}, false)
 	}
 	now := record{uid: string(live.GetUID()), fields: o.ignored.of(a).Fields(live)}
-	if known, owned := recordOf(live, func(app.Key) (ignore.Rules, health.Rules) { return o.rulesOf(a) }); owned && known.owner == a.Key() {
-		o.records.put(entry.ID, known)
+	if known, owned := recordOf(live, func(app.Key) (ignore.Rules, health.Rules) { return o.rulesOf(a) }); owned {
+		if now.owner = known.owner; now.owner == a.Key() {
+			o.records.put(entry.ID, known)
+		}
 	}
-	kind := difference(entry, now, true)
+	kind := difference(a.Key(), entry, now, true)
 	if kind == changed && now.fields != "" && !ignore.Comparable(now.fields, entry.Fields) {
 		return ""
 	}
