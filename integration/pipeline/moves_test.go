@@ -1,11 +1,16 @@
 package pipeline
 
 import (
+	"errors"
+	"fmt"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/plumb-gitops/plumb/integration/stack"
+	"github.com/plumb-gitops/plumb/pkg/app"
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 )
 
 // What left Git and stays by its annotation is made over to an Application that
@@ -34,5 +39,39 @@ func TestWhatIsNotPrunedMovesLater(t *testing.T) {
 	s.Data(t, ns, "kept", map[string]string{"value": "two"})
 	if s.Owned(t, two.Key(), ns)["kept"] == nil || uid() != before {
 		t.Error("it was not made over, but made anew")
+	}
+}
+
+// Of two Applications that begin to render an object with the same commit, the one
+// whose mark it bears is Ready, and the other says so.
+func TestOneObjectIsMadeByTwo(t *testing.T) {
+	s := stack.New(t)
+	s.Work(t)
+	s.Scan(t, time.Hour)
+	ns := s.Kube.Namespace(t)
+	repo := s.Repo(t, "acme/config", map[string]string{"one/cm.yaml": stack.ConfigMap("one", "o"), "two/cm.yaml": stack.ConfigMap("two", "t")})
+	keys := []app.Key{{Namespace: ns, Name: "one"}, {Namespace: ns, Name: "two"}}
+	for _, key := range keys {
+		s.Create(t, stack.Application(ns, key.Name, repo, key.Name))
+		s.Await(t, key, "it is ready", stack.Ready)
+	}
+	for n := range 5 { // the two do not meet each time
+		name := fmt.Sprintf("both%d", n)
+		s.Push(t, repo, map[string]string{"one/both.yaml": stack.ConfigMap(name, "x"), "two/both.yaml": stack.ConfigMap(name, "x")})
+		s.Eventually(t, name+" is of one, and the other says so", func() error {
+			var wrong []error
+			for _, key := range keys {
+				a, owns := s.Get(t, key), s.Owned(t, key, ns)[name] != nil
+				ready := stack.Condition(a, v1alpha1.ConditionReady)
+				if owns != (ready.Status == metav1.ConditionTrue) || !owns && ready.Reason != "OwnershipConflict" {
+					wrong = append(wrong, fmt.Errorf("%s owns it: %v; %s", key, owns, ready.Message))
+				}
+			}
+			return errors.Join(wrong...)
+		})
+		s.Push(t, repo, map[string]string{"one/both.yaml": "", "two/both.yaml": ""})
+		for _, key := range keys {
+			s.Await(t, key, "it is ready again", stack.Ready)
+		}
 	}
 }

@@ -29,7 +29,9 @@ func (w *rounder) breakages(name string) []*breakage {
 	}
 	f := w.forest
 	own := pick(w.r, slices.DeleteFunc(slices.Clone(f.items), func(i *item) bool { return i.app != name }))
-	other := pick(w.r, slices.DeleteFunc(slices.Clone(f.items), func(i *item) bool { return i.app == name || !i.mobile() }))
+	other := pick(w.r, slices.DeleteFunc(slices.Clone(f.items), func(i *item) bool { // what is new in this commit would be of either
+		return i.app == name || !i.mobile() || w.last[i.id()] == nil
+	}))
 	return []*breakage{
 		{name: "bad YAML", reason: "RenderFailed", spoil: add("kind: [\n")},
 		{name: "an unknown field", reason: "RenderFailed", spoil: add("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: broken}\ndada: {a: b}\n")},

@@ -186,7 +186,7 @@ func (f *forest) back() (*item, bool) {
 	n := f.r.IntN(len(f.gone))
 	i := f.gone[n]
 	f.gone = slices.Delete(f.gone, n, n+1)
-	if i.mobile() && i.policy != keepText {
+	if i.mobile() {
 		i.app = pick(f.r, f.apps)
 	}
 	f.items = append(f.items, i)
@@ -195,6 +195,11 @@ func (f *forest) back() (*item, bool) {
 
 func (i *item) change(r *rand.Rand) {
 	i.value = 10 + (i.value-10+1+r.IntN(89))%90
+}
+
+// others are all Applications but one.
+func (f *forest) others(app string) []string {
+	return slices.DeleteFunc(slices.Clone(f.apps), func(a string) bool { return a == app })
 }
 
 // limits say what may be edited.
@@ -220,7 +225,7 @@ func (f *forest) edit(l limits) string {
 		return "remove " + i.id()
 	case choice < 40 && i.mobile():
 		from := i.app
-		i.app, i.file = pick(f.r, f.apps), f.file()
+		i.app, i.file = pick(f.r, f.others(i.app)), f.file()
 		return fmt.Sprintf("move %s from %s to %s", i.id(), from, i.app)
 	case choice < 55:
 		old := i.id()
@@ -234,7 +239,7 @@ func (f *forest) edit(l limits) string {
 		i.file = f.file()
 		return "put " + i.id() + " into " + i.file
 	case choice < 80 || len(f.items) < size:
-		n := f.add(pick(f.r, slices.DeleteFunc(slices.Clone(f.apps), func(a string) bool { return a == l.changes })))
+		n := f.add(pick(f.r, f.others(l.changes)))
 		return "add " + n.id() + " to " + n.app + " " + n.policy
 	}
 	i.change(f.r)
