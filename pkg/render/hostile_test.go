@@ -53,7 +53,7 @@ var hostile = map[string]struct {
 	},
 	"a Jsonnet loop without end": {
 		files: "-- main.jsonnet --\nlocal f(x) = f(x + 1) tailstrict; f(1)\n",
-		want:  []string{"of memory", "of CPU time", "longer than", "max stack frames"},
+		want:  []string{"of memory", "of CPU time", "longer than", "max stack frames", "recursed too deeply"},
 	},
 	"Jsonnet objects without end": {
 		files: "-- main.jsonnet --\nlocal o = { a: o }; o\n",
