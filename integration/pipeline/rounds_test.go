@@ -1,11 +1,10 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/plumb-gitops/plumb/integration/gitserver"
 	"github.com/plumb-gitops/plumb/integration/stack"
@@ -79,9 +77,9 @@ type rounder struct {
 	mended  bool              // what broke is mended since
 	excused map[string]bool   // ids that may be other objects than before
 	claims  map[string]string // ids that somebody claims in vain
-	drifted bool
-	cut     string // Application of which too much is deleted
-	blocked map[string]string
+	drifted bool              // the cluster comes to what is wanted only after the status did
+	cut     string            // Application of which too much is deleted
+	blocked map[string]string // the question of each Application that was answered last
 	kills   int
 	hits    int
 	counts  map[string]int
@@ -98,6 +96,7 @@ func newRounds(t *testing.T, r *rand.Rand) *rounder {
 		w.keys[name] = app.Key{Namespace: names[0], Name: name}
 	}
 	w.foreign = plantForeign(t, s, names, w.keys["alpha"])
+	t.Cleanup(w.sweepUp)
 	for len(f.items) < 58 {
 		f.add(f.apps[len(f.items)%3])
 	}
@@ -118,6 +117,15 @@ func newRounds(t *testing.T, r *rand.Rand) *rounder {
 		t.Cleanup(func() { s.Forget(key) })
 	}
 	return w
+}
+
+// sweepUp deletes what does not go with the namespaces.
+func (w *rounder) sweepUp() {
+	for _, u := range w.last {
+		if u.GetKind() == "ClusterRole" {
+			_ = w.Objects.Resource(w.gvr("rbac.authorization.k8s.io/ClusterRole/")).Delete(context.Background(), u.GetName(), metav1.DeleteOptions{})
+		}
+	}
 }
 
 func (w *rounder) begin(n int) {
@@ -166,7 +174,10 @@ func (w *rounder) round() {
 	case choice < 48:
 		name = "silent"
 		w.silent()
-	case choice < 52:
+	case choice < 53:
+		name, kill = "impostor", false
+		w.impostor()
+	case choice < 57:
 		name = "cut"
 		w.cut = pick(w.r, w.forest.apps)
 		w.tell("%s", w.forest.cut(w.cut))
@@ -182,147 +193,6 @@ func (w *rounder) round() {
 	w.check()
 	w.counts[name]++
 	w.t.Logf("round %d, %s in %s: %s", w.number, name, time.Since(began).Round(time.Millisecond), strings.Join(w.story, "; "))
-}
-
-func (w *rounder) edits(l limits) {
-	for range 1 + w.r.IntN(5) {
-		before := map[*item]item{}
-		for _, i := range w.forest.items {
-			before[i] = *i
-		}
-		w.tell("%s", w.forest.edit(l))
-		for _, i := range w.forest.items {
-			if old, was := before[i]; was && old.value != i.value && i.policy == replaceText {
-				w.excused[i.id()] = true
-			}
-		}
-	}
-}
-
-func (w *rounder) plain(l limits) {
-	w.edits(l)
-	w.push("plain", true)
-}
-
-// twice pushes a second commit amid the sync of the first.
-func (w *rounder) twice() {
-	w.edits(limits{})
-	between := map[string]bool{}
-	for _, i := range w.forest.items {
-		between[i.id()] = true
-	}
-	w.push("first", true)
-	w.pause(400)
-	w.edits(limits{})
-	for _, i := range w.forest.items { // so that no Application is settled by what it had before
-		i.change(w.r)
-		w.excused[i.id()] = w.excused[i.id()] || !between[i.id()] || i.policy == replaceText
-	}
-	w.tell("change everything")
-	w.push("second", true)
-}
-
-// silent pushes without a word; a sweep finds it, or the news of an older commit.
-func (w *rounder) silent() {
-	before := w.head
-	w.edits(limits{})
-	w.push("silent", false)
-	if w.r.IntN(2) == 0 {
-		w.tell("announce %.8s", before)
-		w.Announce(w.t, w.repo, fmt.Sprintf("late-%d", w.number), before)
-	}
-}
-
-// hand changes and deletes owned objects, with or without a push at the same time.
-func (w *rounder) hand() {
-	ids := slices.Sorted(maps.Keys(w.wanted))
-	for range 1 + w.r.IntN(3) {
-		id := pick(w.r, ids)
-		if _, lingers := w.kept[id]; lingers || w.last[id] == nil || w.wanted[id].hook() || w.excused[id] {
-			continue // nobody heals these
-		}
-		w.excused[id], w.drifted = true, true
-		of := w.Objects.Resource(w.gvr(id)).Namespace(w.last[id].GetNamespace())
-		name := w.last[id].GetName()
-		var err error
-		if w.r.IntN(2) == 0 {
-			w.tell("change %s by hand", id)
-			_, err = of.Patch(w.t.Context(), name, types.MergePatchType, []byte(`{"metadata":{"labels":{"tier":"hand"}}}`), metav1.PatchOptions{FieldManager: "hand"})
-		} else {
-			w.tell("delete %s by hand", id)
-			err = of.Delete(w.t.Context(), name, metav1.DeleteOptions{})
-		}
-		if err != nil {
-			w.t.Fatal(err)
-		}
-	}
-	if w.r.IntN(3) == 0 {
-		w.plain(limits{})
-	}
-}
-
-// kill ends the worker at a random moment of the sync; another one takes over, which
-// may have been there before.
-func (w *rounder) kill() {
-	early := w.r.IntN(2) == 0
-	var heir *stack.Process
-	if early {
-		heir = w.Start(w.t, stack.Options{})
-	}
-	w.pause(int(killWithin / time.Millisecond))
-	w.kills++
-	w.worker.Kill()
-	for _, name := range w.forest.apps {
-		a := w.Get(w.t, w.keys[name])
-		if a.Status.LastAttempt != nil && a.Status.LastAttempt.Result == v1alpha1.ResultRunning {
-			w.hits++
-			w.tell("kill the worker amid attempt %d of %s", a.Status.LastAttempt.Number, name)
-			break
-		}
-	}
-	w.tell("kill the worker")
-	if !early {
-		heir = w.Start(w.t, stack.Options{})
-	}
-	w.worker = heir
-}
-
-// pause waits for a random moment, which is what the test is about.
-func (w *rounder) pause(most int) {
-	timer := time.NewTimer(time.Duration(w.r.IntN(most)) * time.Millisecond)
-	defer timer.Stop()
-	<-timer.C
-}
-
-// commit pushes what the tree has become, and what breaks it.
-func (w *rounder) commit() {
-	w.t.Helper()
-	files := w.forest.files()
-	if w.break_ != nil {
-		w.break_.spoil(files)
-	}
-	changes := map[string]string{}
-	for name := range w.pushed {
-		if _, stays := files[name]; !stays {
-			changes[name] = ""
-		}
-	}
-	for name, text := range files {
-		if w.pushed[name] != text {
-			changes[name] = text
-		}
-	}
-	w.pushed = files
-	w.head = w.PushSilently(w.t, w.repo, changes)
-}
-
-func (w *rounder) push(what string, announced bool) {
-	w.t.Helper()
-	w.commit()
-	w.tell("push %s %.8s", what, w.head)
-	if announced {
-		w.Announce(w.t, w.repo, "delivery-"+w.head, w.head)
-	}
 }
 
 // check compares the cluster with what is wanted, and with what it was.
