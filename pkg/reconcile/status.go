@@ -38,6 +38,9 @@ func (b begun) starting(a *v1alpha1.Application, made source.Assembly, owned inv
 		Number: b.number, Revision: made.Revision, Reason: b.reason, Result: v1alpha1.ResultRunning,
 		StartedAt: metav1.NewMicroTime(b.startedAt), FetchedAt: moment(made.Began), Trace: b.trace, Failures: count, Run: b.run,
 	}
+	if len(made.Sources) > 0 { // else Revision says all
+		s.LastAttempt.Inputs = &v1alpha1.Inputs{Sources: made.Sources}
+	}
 	s.Inventory, s.Waiting = owned.Status(), nil
 	set(&s, a, v1alpha1.ConditionReady, metav1.ConditionUnknown, fault.Progressing, "applying "+short(made.Revision))
 	if b.held != nil {
@@ -97,6 +100,8 @@ func (b begun) lastAttempt(a *v1alpha1.Application, o outcome, now time.Time) *v
 	case v1alpha1.ResultWaiting:
 		deadline := metav1.NewTime(o.deadline)
 		last.Deadline = &deadline
+	case v1alpha1.ResultSuperseded:
+		last.Inputs = o.inputs
 	case v1alpha1.ResultFailed:
 		last.Failures = failures(a, o.revision) + 1
 		last.Inputs = o.inputs

@@ -71,13 +71,13 @@ func Why(commit Commit, a *v1alpha1.Application) string {
 	case last.Result == v1alpha1.ResultRunning:
 		return halfDone(last)
 	}
-	return compare(commit.Tree, Path(a.Spec.Source.Path), known(a))
+	return compare(commit.Tree, Path(a.Spec.Source.Path), Read(a))
 }
 
 // seen says whether the newest attempt was at just these revisions.
 func seen(commit Commit, a *v1alpha1.Application) bool {
 	var sources []v1alpha1.SourceRevision
-	if inputs := known(a); inputs != nil {
+	if inputs := Read(a); inputs != nil {
 		sources = inputs.Sources
 	}
 	return a.Status.LastAttempt.Revision == commit.SHA && slices.Equal(sources, commit.Sources)
@@ -89,14 +89,15 @@ func halfDone(last *v1alpha1.LastAttempt) string {
 	return fmt.Sprintf("attempt %d at %.8s is %s", last.Number, last.Revision, last.Result)
 }
 
-// known is what the newest attempt read: that of a failed one where it got so
-// far, else what was applied.
-func known(a *v1alpha1.Application) *v1alpha1.Inputs {
-	last := a.Status.LastAttempt
-	if last.Result == v1alpha1.ResultFailed {
+// Read is what the newest attempt read: what was applied, or that of one that applied
+// nothing, or not yet, where it got so far. Of one under way it is the sources.
+func Read(a *v1alpha1.Application) *v1alpha1.Inputs {
+	switch last := a.Status.LastAttempt; last.Result {
+	case v1alpha1.ResultSucceeded, v1alpha1.ResultWaiting:
+		return a.Status.Inputs
+	default:
 		return last.Inputs
 	}
-	return a.Status.Inputs
 }
 
 func compare(tree Tree, path string, inputs *v1alpha1.Inputs) string {

@@ -35,11 +35,20 @@ func TestWhy(t *testing.T) {
 		last.Inputs = inputs
 		return last
 	}
+	under := func(inputs *v1alpha1.Inputs) *v1alpha1.LastAttempt {
+		last := ended(v1alpha1.ResultRunning, "bbbbbbbbbbbb")
+		last.Inputs = inputs
+		return last
+	}
+	values := func(revision string) []v1alpha1.SourceRevision {
+		return []v1alpha1.SourceRevision{{Name: "values", Revision: revision}}
+	}
 	cases := map[string]struct {
-		path   string
-		status v1alpha1.ApplicationStatus
-		gone   bool
-		want   string
+		path    string
+		sources []v1alpha1.SourceRevision // of the commit
+		status  v1alpha1.ApplicationStatus
+		gone    bool
+		want    string
 	}{
 		"an application without an attempt is synced": {path: "apps/web", want: "never synced"},
 		"equal inputs are left alone": {
@@ -72,6 +81,19 @@ func TestWhy(t *testing.T) {
 			path:   "apps/web",
 			status: v1alpha1.ApplicationStatus{LastAttempt: ended(v1alpha1.ResultRunning, "aaaaaaaaaaaa"), Inputs: read("new")},
 			want:   "attempt 7 at aaaaaaaa is running",
+		},
+		"an attempt under way at these very sources is left alone": {
+			path:    "apps/web",
+			sources: values("two"),
+			status: v1alpha1.ApplicationStatus{
+				LastAttempt: under(&v1alpha1.Inputs{Sources: values("two")}), Inputs: &v1alpha1.Inputs{Digest: "old", Sources: values("one")},
+			},
+		},
+		"an attempt under way at another revision of a source is followed by one": {
+			path:    "apps/web",
+			sources: values("two"),
+			status:  v1alpha1.ApplicationStatus{LastAttempt: under(&v1alpha1.Inputs{Sources: values("one")}), Inputs: read("new")},
+			want:    "attempt 7 at bbbbbbbb is running",
 		},
 		"what waits hears of a commit that is as before again": {
 			path: "apps/web",
@@ -108,7 +130,7 @@ func TestWhy(t *testing.T) {
 			if c.gone {
 				a.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
 			}
-			if diff := cmp.Diff(c.want, Why(head, a)); diff != "" {
+			if diff := cmp.Diff(c.want, Why(Commit{SHA: head.SHA, Sources: c.sources, Tree: head.Tree}, a)); diff != "" {
 				t.Errorf("why (-want +got):\n%s", diff)
 			}
 		})

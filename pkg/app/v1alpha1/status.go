@@ -90,8 +90,8 @@ type LastAttempt struct {
 	RetryAt *metav1.Time `json:"retryAt,omitempty"`
 	// Failures counts failed attempts in a row at this revision and generation.
 	Failures int32 `json:"failures,omitempty"`
-	// Inputs is what a failed attempt read: another attempt is worth it only
-	// when they change.
+	// Inputs is what an attempt that failed or was superseded read: another one is worth
+	// it only when they change. Of one under way it is the sources.
 	Inputs *Inputs `json:"inputs,omitempty"`
 	// Run is the number of the attempt that began the hooks that this one goes on
 	// with, after a worker ended amid them; else its own.

@@ -205,10 +205,7 @@ func revisionOf(a *v1alpha1.Application, f source.Followed) string {
 	if f.Name == "" {
 		return last.Revision
 	}
-	inputs := a.Status.Inputs
-	if last.Result == v1alpha1.ResultFailed {
-		inputs = last.Inputs
-	}
+	inputs := route.Read(a)
 	if inputs == nil {
 		return ""
 	}

@@ -167,6 +167,12 @@ func TestASourceThatMovedWithoutAChangeIsLookedAtOnce(t *testing.T) {
 	check("once it was found to be no change", false)
 	a.Status.LastAttempt.Number++
 	check("after an attempt at older values", true)
+	a.Status.LastAttempt.Result = v1alpha1.ResultRunning
+	a.Status.LastAttempt.Inputs = &v1alpha1.Inputs{Sources: []v1alpha1.SourceRevision{{Name: "values", Revision: second}}}
+	check("while an attempt at them is under way", false)
+	a.Status.LastAttempt.Inputs.Sources[0].Revision = first
+	check("while an attempt at older values is under way", true)
+	a.Status.LastAttempt.Result, a.Status.LastAttempt.Inputs = v1alpha1.ResultSucceeded, nil
 	c.heads.Unmoved(a, route.Commit{SHA: sha, Sources: []v1alpha1.SourceRevision{{Name: "values", Revision: first}}})
 	check("once an older one was found to be no change", true)
 }
