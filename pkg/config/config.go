@@ -49,9 +49,11 @@ type NATS struct {
 	Replicas        int    // of streams and buckets
 }
 
-// Admin is the listener of /healthz, /readyz and /metrics.
+// Admin is the listener of /healthz, /readyz and /metrics, and of /debug/pprof/ with
+// Profiles.
 type Admin struct {
-	Listen string
+	Listen   string
+	Profiles bool
 }
 
 // Receiver takes webhooks.

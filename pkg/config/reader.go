@@ -108,6 +108,15 @@ func number(to *int, least, most int) field {
 	}
 }
 
+// truth reads true or false.
+func truth(to *bool) field {
+	return func(r *reader, at place) {
+		if value, ok := r.scalar(at, "true or false", "!!bool"); ok {
+			*to = strings.EqualFold(value, "true")
+		}
+	}
+}
+
 // duration reads a time span as Go writes it.
 func duration(to *time.Duration, least, most time.Duration) field {
 	return func(r *reader, at place) {

@@ -64,7 +64,7 @@ func (c *Config) sections(used []string) map[string]field {
 		"clusterLabels": table(&c.ClusterLabels, labelled),
 		"kubernetes":    object(map[string]field{"kubeconfig": text(&c.Kubernetes.Kubeconfig, existing)}),
 		"nats":          c.NATS.fields(),
-		"admin":         object(map[string]field{"listen": text(&c.Admin.Listen, address)}),
+		"admin":         object(map[string]field{"listen": text(&c.Admin.Listen, address), "profiles": truth(&c.Admin.Profiles)}),
 		"git":           c.Git.fields(),
 		"receiver":      c.Receiver.fields(),
 		"worker":        c.Worker.fields(),

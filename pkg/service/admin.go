@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/pprof"
 	"sync"
 	"time"
 
@@ -21,12 +22,18 @@ type Check struct {
 }
 
 // Admin answers /healthz (the process runs), /readyz (all checks pass, one line
-// each; else 503) and /metrics (Prometheus).
-func Admin(metrics prometheus.Gatherer, checks ...Check) http.Handler {
+// each; else 503) and /metrics (Prometheus). Profiles are what a developer asks of a
+// process that is slow: they cost it time, so that they are served only when asked for.
+func Admin(metrics prometheus.Gatherer, profiles bool, checks ...Check) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { ready(w, r, checks) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	if profiles {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
 	return mux
 }
 

@@ -38,7 +38,7 @@ func TestAdminTellsWhatIsMissing(t *testing.T) {
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			w := httptest.NewRecorder()
-			service.Admin(telemetry.Metrics(), c.checks...).ServeHTTP(w, httptest.NewRequest("GET", c.path, nil))
+			service.Admin(telemetry.Metrics(), false, c.checks...).ServeHTTP(w, httptest.NewRequest("GET", c.path, nil))
 			if w.Code != c.status {
 				t.Errorf("status %d, want %d", w.Code, c.status)
 			}
@@ -49,9 +49,19 @@ func TestAdminTellsWhatIsMissing(t *testing.T) {
 	}
 }
 
+func TestAdminServesProfilesWhenAskedTo(t *testing.T) {
+	for asked, status := range map[bool]int{true: 200, false: 404} {
+		w := httptest.NewRecorder()
+		service.Admin(telemetry.Metrics(), asked).ServeHTTP(w, httptest.NewRequest("GET", "/debug/pprof/goroutine?debug=1", nil))
+		if w.Code != status {
+			t.Errorf("profiles %v: status %d, want %d", asked, w.Code, status)
+		}
+	}
+}
+
 func TestAdminServesMetrics(t *testing.T) {
 	w := httptest.NewRecorder()
-	service.Admin(telemetry.Metrics()).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	service.Admin(telemetry.Metrics(), false).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	if !strings.Contains(w.Body.String(), "go_goroutines ") {
 		t.Errorf("got %.200s", w.Body)
 	}
