@@ -22,11 +22,10 @@ type floor struct {
 	all   time.Duration // F2: the one object that differs, status patch
 }
 
-func (w *world) floor(ctx context.Context, o options, n int) (floor, error) {
+func (w *world) floor(ctx context.Context, applications int, label string) (floor, error) {
 	var best floor
 	for _, width := range widths {
-		fmt.Printf("  floor, %d at a time\n", width)
-		f, err := w.floorAt(ctx, o, fmt.Sprintf("floor-%d-%d", n, width), width)
+		f, err := w.floorAt(ctx, applications, fmt.Sprintf("floor-%s-%d", label, width), width)
 		if err != nil {
 			return floor{}, err
 		}
@@ -40,21 +39,21 @@ func (w *world) floor(ctx context.Context, o options, n int) (floor, error) {
 	return best, nil
 }
 
-func (w *world) floorAt(ctx context.Context, o options, ns string, width int) (f floor, err error) {
+func (w *world) floorAt(ctx context.Context, applications int, ns string, width int) (f floor, err error) {
 	if err := w.namespace(ctx, ns); err != nil {
 		return f, err
 	}
-	if err := w.createApplications(ctx, ns, o.applications, "floor"); err != nil {
+	if err := w.createApplications(ctx, ns, applications, "floor"); err != nil {
 		return f, err
 	}
-	f.first, err = w.untilReady(ctx, ns, o.applications, "first", func() error {
-		return w.each(ctx, width, o.applications, func(ctx context.Context, i int) error { return w.bareFirst(ctx, ns, i) })
+	f.first, err = w.untilReady(ctx, ns, applications, "first", func() error {
+		return w.each(ctx, width, applications, func(ctx context.Context, i int) error { return w.bareFirst(ctx, ns, i) })
 	})
 	if err != nil {
 		return f, err
 	}
-	f.all, err = w.untilReady(ctx, ns, o.applications, "second", func() error {
-		return w.each(ctx, width, o.applications, func(ctx context.Context, i int) error { return w.bareChange(ctx, ns, i) })
+	f.all, err = w.untilReady(ctx, ns, applications, "second", func() error {
+		return w.each(ctx, width, applications, func(ctx context.Context, i int) error { return w.bareChange(ctx, ns, i) })
 	})
 	if err != nil {
 		return f, err

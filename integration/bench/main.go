@@ -1,38 +1,48 @@
 // Bench measures Plumb against the floor: what bare, parallel requests to the
 // same API server cost, interleaved in the same run. It prints ratios, since
-// machines differ and are noisy, and writes all figures as JSON.
-//
-// The cases are those of docs/performance.md: applications of four objects in
-// one repository; first sync of all, one commit that changes all, one commit
-// that changes one.
+// machines differ and are noisy, writes all figures as JSON, and ends with an
+// error when a goal is missed. docs/performance.md tells of the cases.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
 	"syscall"
+	"time"
+
+	"github.com/plumb-gitops/plumb/integration/bench/figures"
 )
 
+// options are the flags.
 type options struct {
-	applications int
-	rounds       int
-	pushes       int // of the case that changes one
-	json         string
-	plumb, kube  string // programs
+	cases    string
+	rounds   int
+	json     string
+	markdown string
+	against  string
+	profile  string
+	bin      string // directory of the programs
+	version  string
 }
 
 func main() {
 	var o options
-	flag.IntVar(&o.applications, "applications", 200, "`number` of applications, of four objects each")
-	flag.IntVar(&o.rounds, "rounds", 3, "`number` of rounds; the median is quoted")
-	flag.IntVar(&o.pushes, "pushes", 20, "`number` of pushes a round that change one application")
+	flag.StringVar(&o.cases, "cases", "", "`expression` of the cases to measure: "+strings.Join(names(), ", "))
+	flag.IntVar(&o.rounds, "rounds", 5, "`number` of rounds; medians are quoted")
 	flag.StringVar(&o.json, "json", "bin/bench.json", "`file` for all figures")
-	flag.StringVar(&o.plumb, "plumb", "bin/plumb", "`program` to measure")
-	flag.StringVar(&o.kube, "kube", "bin/plumb-kube", "`program` that is the control plane")
+	flag.StringVar(&o.markdown, "markdown", "", "`file` for the table of docs/performance.md")
+	flag.StringVar(&o.against, "against", "", "`file` of figures to compare with: a regression is an error, a missed goal is none")
+	flag.StringVar(&o.profile, "profile", "", "`directory` for CPU profiles of plumb up during first sync and change of all")
+	flag.StringVar(&o.bin, "bin", "bin", "`directory` of plumb, plumb-kube and the services")
+	flag.StringVar(&o.version, "version", "unknown", "`version` of Plumb, for the record")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -42,14 +52,45 @@ func main() {
 	}
 }
 
+// bench is one run.
+type bench struct {
+	options
+	*world
+	result figures.Result
+}
+
+// measurement is a case, or several that share their preparations.
+type measurement struct {
+	name string
+	run  func(context.Context, *bench) error
+}
+
+// measurements are all cases, in the order in which they run.
+var measurements = []measurement{
+	{"fleet-200", func(ctx context.Context, b *bench) error { return b.fleet(ctx, fleet{applications: 200}) }},
+	{"fleet-1000", func(ctx context.Context, b *bench) error { return b.fleet(ctx, fleet{applications: 1000, pushes: 300}) }},
+}
+
+func names() []string {
+	var all []string
+	for _, m := range measurements {
+		all = append(all, m.name)
+	}
+	return all
+}
+
 func run(ctx context.Context, o options) error {
+	wanted, err := regexp.Compile(o.cases)
+	if err != nil {
+		return fmt.Errorf("--cases: %w", err)
+	}
 	dir, err := os.MkdirTemp("", "plumb-bench-*")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
 	fmt.Println("starting a control plane ...")
-	kube, err := startKube(ctx, o.kube, filepath.Join(dir, "kube"))
+	kube, err := startKube(ctx, filepath.Join(o.bin, "plumb-kube"), filepath.Join(dir, "kube"))
 	if err != nil {
 		return err
 	}
@@ -62,16 +103,64 @@ func run(ctx context.Context, o options) error {
 	if err := world.installCRD(ctx); err != nil {
 		return err
 	}
-	var rounds []round
-	for n := range o.rounds {
-		fmt.Printf("round %d of %d\n", n+1, o.rounds)
-		r, err := world.round(ctx, o, n)
-		if err != nil {
-			return fmt.Errorf("round %d: %w", n+1, err)
+	b := &bench{options: o, world: world, result: figures.Result{
+		At: time.Now().UTC(), Version: o.version, Rounds: o.rounds,
+		Machine: fmt.Sprintf("%s/%s, %d processors", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
+	}}
+	for _, m := range measurements {
+		if !wanted.MatchString(m.name) {
+			continue
 		}
-		rounds = append(rounds, r)
+		fmt.Printf("%s %s\n", time.Now().Format(time.TimeOnly), m.name)
+		if err := m.run(ctx, b); err != nil {
+			return errors.Join(fmt.Errorf("%s: %w", m.name, err), b.end())
+		}
 	}
-	result := summarize(o, rounds)
-	result.print(os.Stdout)
-	return result.write(o.json)
+	return b.end()
+}
+
+// add adds figures to the result.
+func (b *bench) add(all ...figures.Figure) { b.result.Figures = append(b.result.Figures, all...) }
+
+// end writes what was measured, and says whether it will do.
+func (b *bench) end() error {
+	fmt.Println()
+	b.result.Table(os.Stdout)
+	if err := b.result.Write(b.json); err != nil {
+		return err
+	}
+	fmt.Println("\nall figures:", b.json)
+	if b.markdown != "" {
+		var page strings.Builder
+		b.result.Markdown(&page)
+		if err := os.WriteFile(b.markdown, []byte(page.String()), 0o644); err != nil {
+			return err
+		}
+	}
+	if b.against == "" {
+		return missed(b.result)
+	}
+	was, err := figures.Read(b.against)
+	if err != nil {
+		return err
+	}
+	return regressed(figures.Compare(was, b.result), b.against)
+}
+
+func missed(r figures.Result) error {
+	if count := r.Missed(); count > 0 {
+		return fmt.Errorf("%d goals were missed; the table above says which", count)
+	}
+	return nil
+}
+
+func regressed(found []figures.Regression, against string) error {
+	var all []error
+	for _, r := range found {
+		all = append(all, fmt.Errorf("%s", r))
+	}
+	if len(all) > 0 {
+		return fmt.Errorf("worse than %s:\n%w", against, errors.Join(all...))
+	}
+	return nil
 }

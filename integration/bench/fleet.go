@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/plumb-gitops/plumb/integration/bench/figures"
+	"github.com/plumb-gitops/plumb/integration/gitserver"
+)
+
+// fleet are many Applications of four objects in one repository: their first sync,
+// commits that change all of them, one, or none.
+type fleet struct {
+	applications int
+	pushes       int // that change one, over all rounds
+}
+
+// fleetRound is what one round measured, next to the floor.
+type fleetRound struct {
+	floor    floor
+	first    time.Duration // from the creation of the first Application until all are Ready
+	all      time.Duration // from the webhook until all are Ready at the commit
+	one      []time.Duration
+	cpuFirst time.Duration // of plumb up, in the first sync
+	cpuAll   time.Duration
+	peak     memory
+	settled  memory
+}
+
+func (b *bench) fleet(ctx context.Context, f fleet) error {
+	var rounds []fleetRound
+	for n := range b.rounds {
+		fmt.Printf("  %s round %d of %d\n", time.Now().Format(time.TimeOnly), n+1, b.rounds)
+		r, err := b.fleetRound(ctx, f, n)
+		if err != nil {
+			return fmt.Errorf("round %d: %w", n+1, err)
+		}
+		rounds = append(rounds, r)
+	}
+	b.add(f.figures(rounds)...)
+	return nil
+}
+
+// goalRatio is how much of the floor's time Plumb may take.
+const goalRatio = 1.5
+
+func (f fleet) figures(rounds []fleetRound) []figures.Figure {
+	var floorFirst, floorAll, first, all, one, cpuFirst, cpuAll, peak, settled []float64
+	for _, r := range rounds {
+		floorFirst, first = append(floorFirst, r.floor.first.Seconds()), append(first, r.first.Seconds())
+		floorAll, all = append(floorAll, r.floor.all.Seconds()), append(all, r.all.Seconds())
+		each := float64(f.applications) / 1000
+		cpuFirst, cpuAll = append(cpuFirst, r.cpuFirst.Seconds()/each), append(cpuAll, r.cpuAll.Seconds()/each)
+		for _, took := range r.one {
+			one = append(one, took.Seconds())
+		}
+		peak, settled = append(peak, r.peak.megabytes()), append(settled, r.settled.megabytes())
+	}
+	name := func(what string) string { return fmt.Sprintf(what, f.applications) }
+	list := []figures.Figure{
+		figures.Ratio(name("first sync of %d, until Ready"), "x F1", floorFirst, first, figures.Median(goalRatio)),
+		figures.Ratio(name("one commit changes all %d, until Ready"), "x F2", floorAll, all, figures.Median(goalRatio)),
+	}
+	if f.pushes > 0 {
+		list = append(list, figures.Figure{
+			Case: name("one commit changes one of %d, from the webhook to the live object"), Unit: figures.Seconds, Values: one,
+			Goals: []figures.Goal{figures.Median(0.25), figures.AtMost(0.99, 1)},
+		})
+	}
+	return append(list,
+		figures.Figure{Case: name("processor time of plumb up per Application, first sync of %d"), Unit: figures.Milliseconds, Values: cpuFirst},
+		figures.Figure{Case: name("processor time of plumb up per Application, one commit changes all %d"), Unit: figures.Milliseconds, Values: cpuAll},
+		figures.Figure{Case: name("memory of plumb up, at its peak, %d Applications"), Unit: figures.Megabytes, Values: peak, Goals: []figures.Goal{figures.AtMost(1, 300)}},
+		figures.Figure{Case: name("memory of plumb up after the last push, %d Applications"), Unit: figures.Megabytes, Values: settled},
+	)
+}
+
+func (b *bench) fleetRound(ctx context.Context, f fleet, n int) (r fleetRound, err error) {
+	label := fmt.Sprintf("%d-%d", f.applications, n)
+	if r.floor, err = b.floor(ctx, f.applications, label); err != nil {
+		return r, fmt.Errorf("floor: %w", err)
+	}
+	p, err := b.startPlumb(ctx, label)
+	if err != nil {
+		return r, err
+	}
+	defer p.stop()
+	repo, err := b.repository(ctx, f.applications, label)
+	if err != nil {
+		return r, err
+	}
+	ns := "plumb-" + label
+	if err := b.namespace(ctx, ns); err != nil {
+		return r, err
+	}
+	watched := p.watchMemory()
+	err = b.fleetCases(ctx, f, ns, repo, p, &r)
+	r.peak = watched()
+	if err != nil {
+		return r, fmt.Errorf("%w\n%s", err, p.tail())
+	}
+	return r, b.removeApplications(ctx, ns)
+}
+
+func (b *bench) fleetCases(ctx context.Context, f fleet, ns string, repo *gitserver.Repo, p *plumb, r *fleetRound) (err error) {
+	r.first, r.cpuFirst, err = b.timed(ctx, p, "first", func() (time.Duration, error) {
+		return b.untilReady(ctx, ns, f.applications, "", func() error { return b.createApplications(ctx, ns, f.applications, repo.Name) })
+	})
+	if err != nil {
+		return fmt.Errorf("first sync: %w", err)
+	}
+	files := map[string][]byte{}
+	for i := range f.applications {
+		maps.Copy(files, filesOf(i, "two"))
+	}
+	sha, err := repo.CommitAndPush(ctx, "Change all", files)
+	if err != nil {
+		return err
+	}
+	r.all, r.cpuAll, err = b.timed(ctx, p, "all", func() (time.Duration, error) {
+		return b.untilReady(ctx, ns, f.applications, sha, func() error { return p.announce(ctx, repo, sha) })
+	})
+	if err != nil {
+		return fmt.Errorf("a commit that changes all: %w", err)
+	}
+	for i := range (f.pushes + b.rounds - 1) / b.rounds {
+		took, err := b.changeOne(ctx, ns, repo, p, i)
+		if err != nil {
+			return fmt.Errorf("a commit that changes one: %w", err)
+		}
+		r.one = append(r.one, took)
+	}
+	r.settled, err = memoryOf(p.cmd.Process.Pid)
+	return err
+}
+
+// timed is what do says of its time, the processor time of plumb up meanwhile, and, when
+// asked for, a profile of it.
+func (b *bench) timed(ctx context.Context, p *plumb, name string, do func() (time.Duration, error)) (took, cpu time.Duration, err error) {
+	end := func() error { return nil }
+	if b.profile != "" {
+		end = p.profile(ctx, filepath.Join(b.profile, fmt.Sprintf("%s-%d.pprof", name, time.Now().Unix())))
+	}
+	before, err := cpuOf(p.cmd.Process.Pid)
+	if err != nil {
+		return 0, 0, err
+	}
+	if took, err = do(); err != nil {
+		return 0, 0, err
+	}
+	after, err := cpuOf(p.cmd.Process.Pid)
+	if err != nil {
+		return 0, 0, err
+	}
+	return took, after - before, end()
+}
+
+// changeOne is the time from the webhook until the changed object is seen live.
+func (w *world) changeOne(ctx context.Context, ns string, repo *gitserver.Repo, p *plumb, i int) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	change := fmt.Sprintf("push-%d", i)
+	sha, err := repo.CommitAndPush(ctx, "Change one", filesOf(i, change))
+	if err != nil {
+		return 0, err
+	}
+	service := objectsOf(i, change)[1]
+	watching, err := w.objects.Resource(resourceOf(service)).Namespace(ns).
+		Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + appName(i)})
+	if err != nil {
+		return 0, err
+	}
+	defer watching.Stop()
+	began := time.Now()
+	if err := p.announce(ctx, repo, sha); err != nil {
+		return 0, err
+	}
+	for e := range watching.ResultChan() {
+		if u, ok := e.Object.(*unstructured.Unstructured); ok && u.GetAnnotations()["change"] == change {
+			return time.Since(began), nil
+		}
+	}
+	return 0, fmt.Errorf("watch Service %s: it ended before the change was live", appName(i))
+}
+
+func (w *world) repository(ctx context.Context, applications int, label string) (*gitserver.Repo, error) {
+	repo, err := w.git.Create(ctx, "bench/"+label)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{}
+	for i := range applications {
+		maps.Copy(files, filesOf(i, "one"))
+	}
+	_, err = repo.CommitAndPush(ctx, "Add all", files)
+	return repo, err
+}
+
+// profile takes a CPU profile until the returned function is called.
+func (p *plumb) profile(ctx context.Context, file string) (end func() error) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- fetchProfile(ctx, p.admin+"/debug/pprof/profile?seconds=5", file) }()
+	return func() error {
+		defer cancel()
+		return <-done
+	}
+}
+
+func fetchProfile(ctx context.Context, url, file string) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	body, err := get(ctx, url)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, body, 0o644)
+}
