@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -23,9 +24,21 @@ type plumb struct {
 	process
 	hook  string
 	admin string // URL
+	api   string // URL of the dashboard
+	token string // file
+}
+
+// setup is how a plumb up differs from the others; the zero value is none of it.
+type setup struct {
+	kubeconfig string        // empty: of the world
+	sweep      time.Duration // driftScanner.interval; 0: the default
 }
 
 func (b *bench) startPlumb(ctx context.Context, label string) (*plumb, error) {
+	return b.startPlumbAs(ctx, label, setup{})
+}
+
+func (b *bench) startPlumbAs(ctx context.Context, label string, s setup) (*plumb, error) {
 	dir := filepath.Join(b.dir, "plumb-"+label)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -43,13 +56,21 @@ receiver:
   listen: "127.0.0.1:%d"
   hooks: [{name: bench, provider: github, secretFile: %s}]
 dashboard: {listen: "127.0.0.1:%d"}
-`, b.kubeconfig, filepath.Join(dir, "data"), ports[0], ports[1], filepath.Join(dir, "secret"), ports[2])
+`, cmp.Or(s.kubeconfig, b.kubeconfig), filepath.Join(dir, "data"), ports[0], ports[1], filepath.Join(dir, "secret"), ports[2])
+	if s.sweep > 0 {
+		config += fmt.Sprintf("driftScanner: {interval: %s}\n", s.sweep)
+	}
 	for name, text := range map[string]string{"secret": secret + "\n", "plumb.yaml": config} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			return nil, err
 		}
 	}
-	p := &plumb{hook: fmt.Sprintf("http://127.0.0.1:%d/hooks/bench", ports[1]), admin: fmt.Sprintf("http://127.0.0.1:%d", ports[0])}
+	p := &plumb{
+		hook:  fmt.Sprintf("http://127.0.0.1:%d/hooks/bench", ports[1]),
+		admin: fmt.Sprintf("http://127.0.0.1:%d", ports[0]),
+		api:   fmt.Sprintf("http://127.0.0.1:%d", ports[2]),
+		token: filepath.Join(dir, "data", "token"),
+	}
 	p.log = filepath.Join(dir, "log")
 	log, err := os.Create(p.log)
 	if err != nil {
