@@ -103,8 +103,12 @@ func (s shared) worker(env service.Env, built *service.Built) error {
 }
 
 func (s shared) driftScanner(env service.Env, built *service.Built) error {
+	metrics, err := driftscanner.NewMetrics(env.Metrics)
+	if err != nil {
+		return err
+	}
 	parts := driftscanner.New(env.Config, driftscanner.Parts{
-		Bus: s.bus, Cluster: s.cluster, Catalog: s.catalog, Store: s.store,
+		Bus: s.bus, Cluster: s.cluster, Catalog: s.catalog, Store: s.store, Metrics: metrics,
 	}, logOf(env, "drift-scanner"))
 	built.Parts = append(built.Parts, named("drift-scanner", parts)...)
 	return nil

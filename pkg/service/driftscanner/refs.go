@@ -34,6 +34,7 @@ type refs struct {
 	sets      *turns
 	interval  time.Duration // of Applications that name none
 	now       func() time.Time
+	metrics   *Metrics // may be nil
 	log       *slog.Logger
 
 	mu   sync.Mutex
@@ -65,9 +66,10 @@ func (r *refs) Run(ctx context.Context) error {
 			r.objects.mark(a.Key())
 			r.retry(ctx, a)
 		}
-		if due = append(due, r.sets.due()...); len(due) > 0 {
-			r.sweep(ctx, due)
+		if all := append(due, r.sets.due()...); len(all) > 0 {
+			r.sweep(ctx, all)
 		}
+		r.metrics.swept(len(due))
 	}
 	return nil
 }

@@ -36,6 +36,7 @@ type Parts struct {
 	Cluster *cluster.Cluster
 	Catalog *catalog.Catalog
 	Store   *git.Store
+	Metrics *Metrics // may be nil
 }
 
 // New returns what a scanner runs.
@@ -52,7 +53,7 @@ func New(c config.Config, p Parts, log *slog.Logger) []service.Part {
 	refs := &refs{
 		sets:    &turns{sets: watched, interval: c.DriftScanner.Interval, now: time.Now},
 		catalog: p.Catalog, sources: source.Policy{Git: c.Git, Catalog: p.Catalog}, store: p.Store,
-		publisher: publisher, objects: objects, interval: c.DriftScanner.Interval, now: time.Now, log: log,
+		publisher: publisher, objects: objects, interval: c.DriftScanner.Interval, now: time.Now, metrics: p.Metrics, log: log,
 		next: map[app.Key]time.Time{}, seen: map[ref]head{},
 	}
 	p.Catalog.Subscribe(objects.Observe)
@@ -90,8 +91,12 @@ func build(ctx context.Context, env service.Env) (built service.Built, err error
 		return built, fmt.Errorf("open the Git store: %w", err)
 	}
 	built.Close = append(built.Close, func() { _ = store.Close() })
+	metrics, err := NewMetrics(env.Metrics)
+	if err != nil {
+		return built, err
+	}
 	applications := catalog.New(kube, catalog.Options{Service: "plumb-drift-scanner", Log: env.Log})
-	built.Parts = append(New(c, Parts{Bus: b, Cluster: kube, Catalog: applications, Store: store}, env.Log),
+	built.Parts = append(New(c, Parts{Bus: b, Cluster: kube, Catalog: applications, Store: store, Metrics: metrics}, env.Log),
 		service.Part{Name: "catalog", Run: applications.Run})
 	built.Checks = []service.Check{{Name: "nats", Ready: func(context.Context) error { return b.Connected() }}}
 	return built, nil
