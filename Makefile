@@ -47,6 +47,7 @@ test-compose: images bin/plumb-kube ## Try the images and docker-compose.yaml; n
 bench: build ## Measure the floors and Plumb in one run, as ratios, also as JSON; fails when a goal is missed
 	$(say) 'bench: floors and Plumb interleaved; CASES=expression measures some'
 	$(GO) build -o bin/bench ./integration/bench
+	CGO_ENABLED=0 $(GO) build -o bin/nats-server github.com/nats-io/nats-server/v2
 	exec bin/bench --version '$(VERSION)' --cases '$(CASES)' --markdown bin/bench.md
 
 ##@ Build

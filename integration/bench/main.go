@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -46,7 +47,11 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, o); err != nil {
+	do := func() error { return run(ctx, o) }
+	if flag.Arg(0) == bareReceiver {
+		do = func() error { return serveBare(ctx, flag.Args()[1:]) }
+	}
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -61,14 +66,16 @@ type bench struct {
 
 // measurement is a case, or several that share their preparations.
 type measurement struct {
-	name string
-	run  func(context.Context, *bench) error
+	name  string
+	run   func(context.Context, *bench) error
+	alone bool // needs no control plane
 }
 
 // measurements are all cases, in the order in which they run.
 var measurements = []measurement{
-	{"fleet-200", func(ctx context.Context, b *bench) error { return b.fleet(ctx, fleet{applications: 200}) }},
-	{"fleet-1000", func(ctx context.Context, b *bench) error { return b.fleet(ctx, fleet{applications: 1000, pushes: 300}) }},
+	{name: "fleet-200", run: func(ctx context.Context, b *bench) error { return b.fleet(ctx, fleet{applications: 200}) }},
+	{name: "fleet-1000", run: func(ctx context.Context, b *bench) error { return b.fleet(ctx, fleet{applications: 1000, pushes: 300}) }},
+	{name: "receiver", run: func(ctx context.Context, b *bench) error { return b.receiver(ctx) }, alone: true},
 }
 
 func names() []string {
@@ -89,20 +96,11 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	fmt.Println("starting a control plane ...")
-	kube, err := startKube(ctx, filepath.Join(o.bin, "plumb-kube"), filepath.Join(dir, "kube"))
+	world, end, err := prepare(ctx, o, wanted, dir)
 	if err != nil {
 		return err
 	}
-	defer kube.stop()
-	world, err := newWorld(kube.kubeconfig, dir)
-	if err != nil {
-		return err
-	}
-	defer world.close()
-	if err := world.installCRD(ctx); err != nil {
-		return err
-	}
+	defer end()
 	b := &bench{options: o, world: world, result: figures.Result{
 		At: time.Now().UTC(), Version: o.version, Rounds: o.rounds,
 		Machine: fmt.Sprintf("%s/%s, %d processors", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
@@ -117,6 +115,30 @@ func run(ctx context.Context, o options) error {
 		}
 	}
 	return b.end()
+}
+
+// prepare starts what the wanted cases share, and nothing when none needs a control
+// plane: an idle one takes processor time too.
+func prepare(ctx context.Context, o options, wanted *regexp.Regexp, dir string) (w *world, end func(), err error) {
+	if !slices.ContainsFunc(measurements, func(m measurement) bool { return wanted.MatchString(m.name) && !m.alone }) {
+		return &world{dir: dir}, func() {}, nil
+	}
+	fmt.Println("starting a control plane ...")
+	kube, err := startKube(ctx, filepath.Join(o.bin, "plumb-kube"), filepath.Join(dir, "kube"))
+	if err != nil {
+		return nil, nil, err
+	}
+	w, err = newWorld(kube.kubeconfig, dir)
+	if err != nil {
+		kube.stop()
+		return nil, nil, err
+	}
+	end = func() { w.close(); kube.stop() }
+	if err := w.installCRD(ctx); err != nil {
+		end()
+		return nil, nil, err
+	}
+	return w, end, nil
 }
 
 // add adds figures to the result.
