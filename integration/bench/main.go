@@ -75,6 +75,9 @@ type measurement struct {
 var measurements = []measurement{
 	{name: "fleet-200", run: func(ctx context.Context, b *bench) error { return b.fleet(ctx, fleet{applications: 200}) }},
 	{name: "fleet-1000", run: func(ctx context.Context, b *bench) error { return b.fleet(ctx, fleet{applications: 1000, pushes: 300}) }},
+	{name: "quiet", run: func(ctx context.Context, b *bench) error {
+		return b.quiet(ctx, quiet{applications: 100, sweep: 10 * time.Second})
+	}},
 	{name: "receiver", run: func(ctx context.Context, b *bench) error { return b.receiver(ctx) }, alone: true},
 }
 
