@@ -39,6 +39,11 @@ func (b *Bus) Consume(ctx context.Context, c Consumer, handle func(context.Conte
 	return in.run(ctx)
 }
 
+// parting is how long a message that is given up at the end stays away. The request for
+// messages that ends at that moment must not get it: nobody would handle it, and it
+// would come again only after the ack wait.
+const parting = 50 * time.Millisecond
+
 // intake takes messages from a puller, handles each in a slot of its own and is
 // the one place that turns an outcome into an acknowledgement.
 type intake struct {
@@ -61,7 +66,11 @@ func (in *intake) run(ctx context.Context) error {
 // take starts handling a message. One that comes after the end, or whose slot a
 // waiting task has taken meanwhile, goes back at once for whoever is free.
 func (in *intake) take(ctx context.Context, msg jetstream.Msg) {
-	if ctx.Err() != nil || !in.slots.try() {
+	if ctx.Err() != nil {
+		in.report(msg, msg.NakWithDelay(parting))
+		return
+	}
+	if !in.slots.try() {
 		in.report(msg, msg.Nak())
 		return
 	}
@@ -143,7 +152,7 @@ func (in *intake) settle(ctx context.Context, msg jetstream.Msg, meta *jetstream
 		in.report(msg, msg.Ack())
 		return
 	case ctx.Err() != nil:
-		in.report(msg, msg.Nak()) // ours to give up, another's to take at once
+		in.report(msg, msg.NakWithDelay(parting)) // ours to give up, another's to take
 		return
 	}
 	if class != fault.RetryAfter {
