@@ -49,7 +49,10 @@ func TestAWaitThatNobodyFollowedInTimeEndsAsItStands(t *testing.T) {
 	})
 	s.Work(t)
 	s.Live(t, a.Key(), head(t, s, a.Key()))
-	if finished := s.Facts(t, a.Key(), event.SyncFinished); len(finished) != 1 {
-		t.Errorf("the end was told %d times", len(finished))
-	}
+	s.Eventually(t, "the end is told once", func() error {
+		if finished := s.Facts(t, a.Key(), event.SyncFinished); len(finished) != 1 {
+			return fmt.Errorf("it was told %d times", len(finished))
+		}
+		return nil
+	})
 }

@@ -101,9 +101,13 @@ func TestAClosedWindowHoldsAllWrites(t *testing.T) {
 		}
 		return nil
 	})
-	if len(s.Facts(t, a.Key(), event.DriftFound)) == 0 || len(s.Facts(t, a.Key(), event.DriftHealed)) != 0 {
-		t.Errorf("facts: %v, %v", s.Facts(t, a.Key(), event.DriftFound), s.Facts(t, a.Key(), event.DriftHealed))
-	}
+	s.Eventually(t, "drift is told as found, not as healed", func() error {
+		found, healed := s.Facts(t, a.Key(), event.DriftFound), s.Facts(t, a.Key(), event.DriftHealed)
+		if len(found) == 0 || len(healed) != 0 {
+			return fmt.Errorf("facts: %v, %v", found, healed)
+		}
+		return nil
+	})
 
 	// A person waits, too.
 	s.Patch(t, a.Key(), `{"metadata":{"annotations":{"plumb.dev/sync":"please"}}}`)
