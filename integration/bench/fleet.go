@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -145,8 +147,12 @@ func (b *bench) fleetCases(ctx context.Context, f fleet, ns string, repo *gitser
 // asked for, a profile of it.
 func (b *bench) timed(ctx context.Context, p *plumb, name string, do func() (time.Duration, error)) (took, cpu time.Duration, err error) {
 	end := func() error { return nil }
-	if b.profile != "" {
-		end = p.profile(ctx, filepath.Join(b.profile, fmt.Sprintf("%s-%d.pprof", name, time.Now().Unix())))
+	if b.profiles != "" {
+		file := filepath.Join(b.profiles, fmt.Sprintf("%s-%s", name, time.Now().Format("150405")))
+		if err := save(ctx, b.api, b.host+"/metrics", file+".before.api"); err != nil {
+			return 0, 0, err
+		}
+		end = b.profile(ctx, p, file)
 	}
 	before, err := cpuOf(p.cmd.Process.Pid)
 	if err != nil {
@@ -203,22 +209,24 @@ func (w *world) repository(ctx context.Context, applications int, label string) 
 	return repo, err
 }
 
-// profile takes a CPU profile until the returned function is called.
-func (p *plumb) profile(ctx context.Context, file string) (end func() error) {
-	ctx, cancel := context.WithCancel(ctx)
+// profile writes a CPU profile of five seconds, and what the metrics of plumb up and of
+// the API server are when the returned function is called.
+func (b *bench) profile(ctx context.Context, p *plumb, file string) (end func() error) {
 	done := make(chan error, 1)
-	go func() { done <- fetchProfile(ctx, p.admin+"/debug/pprof/profile?seconds=5", file) }()
+	go func() { done <- save(ctx, http.DefaultClient, p.admin+"/debug/pprof/profile?seconds=5", file+".pprof") }()
 	return func() error {
-		defer cancel()
-		return <-done
+		return errors.Join(
+			save(ctx, b.api, b.host+"/metrics", file+".api"),
+			save(ctx, http.DefaultClient, p.admin+"/metrics", file+".metrics"), <-done)
 	}
 }
 
-func fetchProfile(ctx context.Context, url, file string) error {
+// save writes the body of a URL to a file.
+func save(ctx context.Context, client *http.Client, url, file string) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	body, err := get(ctx, url)
+	body, err := get(ctx, client, url)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ type options struct {
 	json     string
 	markdown string
 	against  string
-	profile  string
+	profiles string
 	bin      string // directory of the programs
 	version  string
 }
@@ -41,7 +41,7 @@ func main() {
 	flag.StringVar(&o.json, "json", "bin/bench.json", "`file` for all figures")
 	flag.StringVar(&o.markdown, "markdown", "", "`file` for the table of docs/performance.md")
 	flag.StringVar(&o.against, "against", "", "`file` of figures to compare with: a regression is an error, a missed goal is none")
-	flag.StringVar(&o.profile, "profile", "", "`directory` for CPU profiles of plumb up during first sync and change of all")
+	flag.StringVar(&o.profiles, "profiles", "", "`directory` for CPU profiles and metrics of first sync and change of all")
 	flag.StringVar(&o.bin, "bin", "bin", "`directory` of plumb, plumb-kube and the services")
 	flag.StringVar(&o.version, "version", "unknown", "`version` of Plumb, for the record")
 	flag.Parse()

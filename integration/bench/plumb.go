@@ -134,12 +134,12 @@ func freePorts(count int) ([]int, error) {
 }
 
 // get returns the body of a URL.
-func get(ctx context.Context, url string) ([]byte, error) {
+func get(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, err
 	}

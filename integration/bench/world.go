@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/plumb-gitops/plumb/integration/gitserver"
@@ -32,6 +34,8 @@ type world struct {
 	kubeconfig string
 	dir        string
 	objects    dynamic.Interface
+	api        *http.Client
+	host       string // URL of the API server
 	git        *gitserver.Server
 }
 
@@ -45,11 +49,15 @@ func newWorld(kubeconfig, dir string) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
+	api, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, err
+	}
 	git, err := gitserver.New(filepath.Join(dir, "git"), gitserver.Options{})
 	if err != nil {
 		return nil, err
 	}
-	return &world{kubeconfig: kubeconfig, dir: dir, objects: objects, git: git}, git.Start()
+	return &world{kubeconfig: kubeconfig, dir: dir, objects: objects, api: api, host: config.Host, git: git}, git.Start()
 }
 
 func (w *world) close() { _ = w.git.Stop() }
