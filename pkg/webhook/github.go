@@ -27,9 +27,14 @@ func parseGitHub(p *payload) []proto.Message {
 		p.ignore("event " + word(kind) + " is not used")
 		return nil
 	}
+	if kind == "push" {
+		if push, ok := readPush(p.body); ok {
+			return p.githubPush(push)
+		}
+	}
 	switch e := p.webhookOf(kind).(type) {
 	case *github.PushEvent:
-		return p.githubPush(e)
+		return p.githubPush(pushedAs(e))
 	case *github.PullRequestEvent:
 		return p.githubPullRequest(e)
 	case *github.PingEvent:
@@ -84,13 +89,13 @@ func dropKey(tree any, key string) {
 	}
 }
 
-func (p *payload) githubPush(e *github.PushEvent) []proto.Message {
+func (p *payload) githubPush(e pushed) []proto.Message {
 	return []proto.Message{&eventsv1.GitPush{
-		Repo:     p.repo("repository.clone_url", e.GetRepo().GetCloneURL()),
-		Ref:      p.ref("ref", e.GetRef()),
-		Before:   p.sha("before", e.GetBefore()),
-		After:    p.sha("after", e.GetAfter()),
-		Pusher:   person(e.GetPusher().GetName(), e.GetSender().GetLogin()),
+		Repo:     p.repo("repository.clone_url", e.cloneURL),
+		Ref:      p.ref("ref", e.ref),
+		Before:   p.sha("before", e.before),
+		After:    p.sha("after", e.after),
+		Pusher:   person(e.pusherName, e.senderLogin),
 		Provider: p.provider,
 	}}
 }

@@ -83,7 +83,7 @@ func (p Provider) Parse(q Request) (Delivery, error) {
 		return Delivery{}, err
 	}
 	in := &payload{header: q.Header, body: body, provider: p.name, id: p.deliveryID(q.Header)}
-	if values(body) > maxValues {
+	if len(body) > maxValues && values(body) > maxValues { // none has more values than bytes
 		in.fail("", "payload holds more than %d values", maxValues)
 		return Delivery{}, in.err
 	}
