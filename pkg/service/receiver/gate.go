@@ -3,14 +3,16 @@ package receiver
 import (
 	"errors"
 	"io"
+	"sync"
 	"sync/atomic"
 )
 
 // gate bounds how many requests are worked on and how much memory their bodies take.
 type gate struct {
 	slots chan struct{}
-	free  atomic.Int64 // bytes left for bodies beyond the first of each
+	free  atomic.Int64 // bytes left for bodies beyond the first part of each
 	most  int64        // bytes of one body
+	first sync.Pool    // first parts, as *[]byte
 }
 
 // firstPart is what every request may hold without asking, so that ordinary
@@ -25,6 +27,7 @@ var (
 func newGate(l Limits) *gate {
 	g := &gate{slots: make(chan struct{}, l.InFlight), most: l.Body}
 	g.free.Store(l.Memory)
+	g.first.New = func() any { part := make([]byte, 0, min(firstPart, g.most+1)); return &part }
 	return g
 }
 
@@ -48,17 +51,20 @@ func (g *gate) reserve(n int64) bool {
 	return true
 }
 
-// body is a request's body with the memory reserved for it.
+// body is a request's body with the memory reserved for it. Its bytes are
+// another's after its release.
 type body struct {
 	bytes    []byte
 	gate     *gate
+	first    *[]byte
 	reserved int64
 }
 
 // read takes at most the limit, growing step by step: a length that is only
 // announced costs nothing. The body is to be released in every case.
 func (g *gate) read(src io.Reader) (*body, error) {
-	b := &body{gate: g, bytes: make([]byte, 0, min(firstPart, g.most+1))}
+	b := &body{gate: g, first: g.first.Get().(*[]byte)}
+	b.bytes = *b.first
 	for {
 		n, err := src.Read(b.bytes[len(b.bytes):cap(b.bytes)])
 		b.bytes = b.bytes[:len(b.bytes)+n]
@@ -89,5 +95,8 @@ func (b *body) grow() bool {
 
 func (b *body) release() {
 	b.gate.free.Add(b.reserved)
-	b.bytes, b.reserved = nil, 0
+	if b.first != nil {
+		b.gate.first.Put(b.first)
+	}
+	b.bytes, b.first, b.reserved = nil, nil, 0
 }
