@@ -26,7 +26,7 @@ type stored struct {
 	Data    []byte
 }
 
-// the headers that differ from message to message
+// eventID is the header that differs from message to message, beside that of NATS.
 const eventID = "ce-id"
 
 // newest reads the last message of the stream of events.
@@ -53,8 +53,8 @@ func (s stored) as(delivery string) *nats.Msg {
 	return m
 }
 
-// publishes is how many bare publishes per second the server confirms, width of them in flight.
-func (s stored) publishes(ctx context.Context, js jetstream.JetStream, span time.Duration) (float64, error) {
+// publish publishes the like of it, width of them in flight.
+func (s stored) publish(ctx context.Context, js jetstream.JetStream, span time.Duration) (tally, error) {
 	return saturate(ctx, span, func(int) error {
 		id := make([]byte, idLength)
 		writeID(id)

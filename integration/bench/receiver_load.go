@@ -130,29 +130,35 @@ func senders(ctx context.Context, address string, count int) (all []*sender, end
 	return all, end, nil
 }
 
-// perSecond is how many webhooks per second a receiver answers with 2xx, width of them in flight.
-func perSecond(ctx context.Context, address string, span time.Duration) (float64, error) {
+// tally is how often something was done, in all and per second once it was warm.
+type tally struct {
+	done int64
+	rate float64
+}
+
+// flood posts webhooks, width of them in flight.
+func flood(ctx context.Context, address string, span time.Duration) (tally, error) {
 	all, end, err := senders(ctx, address, width)
 	if err != nil {
-		return 0, err
+		return tally{}, err
 	}
 	defer end()
 	return saturate(ctx, span, func(i int) error { return all[i].deliver() })
 }
 
-// warming is the part of a span that goes by before anything counts.
+// warming is the part of a span that goes by before the rate counts.
 const warming = 0.2
 
-// saturate runs do width times side by side, each again and again, and returns how often a
-// second it was done.
-func saturate(ctx context.Context, span time.Duration, do func(i int) error) (float64, error) {
+// saturate runs do width times side by side, each again and again.
+func saturate(ctx context.Context, span time.Duration, do func(i int) error) (t tally, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	over, stop := context.WithCancel(ctx)
 	var done atomic.Int64
 	var all sync.WaitGroup
 	for i := range width {
 		all.Go(func() {
-			for ctx.Err() == nil {
+			for over.Err() == nil {
 				if err := do(i); err != nil {
 					cancel(err)
 					return
@@ -165,11 +171,11 @@ func saturate(ctx context.Context, span time.Duration, do func(i int) error) (fl
 	wait(ctx, warm)
 	before, began := done.Load(), time.Now()
 	wait(ctx, span-warm)
-	rate := float64(done.Load()-before) / time.Since(began).Seconds()
-	err := context.Cause(ctx)
-	cancel(nil)
+	t.rate = float64(done.Load()-before) / time.Since(began).Seconds()
+	stop()
 	all.Wait()
-	return rate, err
+	t.done = done.Load()
+	return t, context.Cause(ctx)
 }
 
 func wait(ctx context.Context, d time.Duration) {
