@@ -31,7 +31,11 @@ type payload struct {
 }
 
 func (p Provider) json(q Request) ([]byte, error) {
-	media, _, err := mime.ParseMediaType(q.Header.Get("Content-Type"))
+	kind := q.Header.Get("Content-Type")
+	if kind == "application/json" { // as nearly all say
+		return q.Body, nil
+	}
+	media, _, err := mime.ParseMediaType(kind)
 	switch {
 	case err != nil:
 		return nil, ErrMediaType
