@@ -45,6 +45,7 @@ type objects struct {
 	records records
 	ignored ignored
 	judges  health.Cache // of spec.health
+	kinds   *kinds
 
 	mu      sync.Mutex
 	watches map[schema.GroupVersionKind]context.CancelFunc
@@ -58,11 +59,13 @@ type objects struct {
 // Observe notes an Application whose status or spec moved.
 func (o *objects) Observe(old, now *v1alpha1.Application) {
 	if now == nil {
+		o.kinds.note(old.Key())
 		o.forget(old.Key())
 		o.ignored.forget(old.Key())
 		o.pace.forget(old.Key())
 		return
 	}
+	o.kinds.note(now.Key())
 	o.mark(now.Key())
 }
 
@@ -107,15 +110,9 @@ func (o *objects) take() []app.Key {
 
 // follow watches the kinds that are owned now, and no other.
 func (o *objects) follow(ctx context.Context, group *sync.WaitGroup) {
-	wanted := map[schema.GroupVersionKind]bool{}
-	for _, a := range o.catalog.All() {
-		owned, err := inventory.From(a.Status.Inventory)
-		if err != nil {
-			continue
-		}
-		for _, e := range owned.Entries() {
-			wanted[schema.GroupVersionKind{Group: e.ID.Group, Version: e.Version, Kind: e.ID.Kind}] = true
-		}
+	wanted, changed := o.kinds.look(o.catalog.Get)
+	if !changed {
+		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -148,7 +145,8 @@ func (o *objects) watch(ctx context.Context, kind schema.GroupVersionKind) {
 	pause(ctx, time.Minute)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.watches, kind) // the next change tries again
+	delete(o.watches, kind) // the next change or sweep tries again
+	o.kinds.repeat()
 }
 
 func (o *objects) see(kind schema.GroupVersionKind, e cluster.WatchEvent) {

@@ -44,7 +44,7 @@ func New(c config.Config, p Parts, log *slog.Logger) []service.Part {
 	publisher := &publisher{bus: p.Bus, cluster: c.Cluster, now: time.Now, newID: uuid.NewString}
 	objects := &objects{
 		client: p.Cluster.As(cluster.Identity{}), catalog: p.Catalog, publisher: publisher, log: log,
-		records: records{byID: map[object.ID]record{}},
+		records: records{byID: map[object.ID]record{}}, kinds: newKinds(),
 		watches: map[schema.GroupVersionKind]context.CancelFunc{}, synced: map[schema.GroupVersionKind]bool{},
 		dirty: map[app.Key]bool{}, wake: make(chan struct{}, 1), told: map[app.Key]string{},
 		pace: &pace{now: time.Now, last: map[app.Key]stride{}},
