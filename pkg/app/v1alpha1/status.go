@@ -4,7 +4,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// ApplicationStatus is what the worker found and did. Only the worker writes it.
+// ApplicationStatus is what the worker found and did. Only the worker writes it, so that
+// the API server need not keep who owns which of its fields at every write.
+// +structType=atomic
 type ApplicationStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// +listType=map
