@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
-	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -128,17 +127,25 @@ func (p *payload) repo(field, rawURL string) string {
 	return name
 }
 
-var (
-	fullSHA  = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
-	shortSHA = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
-)
+// isSHA says whether value is from least to 64 hex digits in lower case.
+func isSHA(value string, least int) bool {
+	if len(value) < least || len(value) > 64 {
+		return false
+	}
+	for i := range len(value) {
+		if c := value[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
 
 // sha is a full commit SHA; all zeros, which stand for "no commit", become empty.
 func (p *payload) sha(field, value string) string {
 	switch {
 	case value == "":
 		p.fail(field, "is missing")
-	case !fullSHA.MatchString(value):
+	case !isSHA(value, 40) || len(value) > 40 && len(value) < 64:
 		p.fail(field, "is not a full commit SHA")
 	case strings.Trim(value, "0") == "":
 		return ""
@@ -148,7 +155,7 @@ func (p *payload) sha(field, value string) string {
 
 // headSHA may be shortened: Bitbucket Cloud sends twelve digits.
 func (p *payload) headSHA(field, value string) string {
-	if !shortSHA.MatchString(value) {
+	if !isSHA(value, 7) {
 		p.fail(field, "is not a commit SHA")
 	}
 	return value

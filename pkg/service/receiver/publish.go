@@ -3,8 +3,10 @@ package receiver
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/plumb-gitops/plumb/pkg/event"
@@ -39,7 +41,7 @@ func (r *Receiver) storeAll(ctx context.Context, h hook, d webhook.Delivery, id 
 			refused = e.Subject
 			continue
 		}
-		e.ID = fmt.Sprintf("%s/%s/%d", h.name, id, i)
+		e.ID = h.name + "/" + id + "/" + strconv.Itoa(i)
 		e.Source, e.Time, e.Trace = event.SourceOf(r.opts.Cluster, "receiver"), r.opts.Now(), telemetry.Traceparent(ctx)
 		if err := r.store(ctx, e, d.ID != ""); err != nil {
 			return r.unstored(ctx, h, err), err
@@ -89,5 +91,5 @@ func notForUs(d webhook.Delivery, refused string) answer {
 // that they carry. The sender's own traceparent is not believed.
 func born(hook, id string) string {
 	seed := sha256.Sum256([]byte("plumb trace\x00" + hook + "\x00" + id))
-	return fmt.Sprintf("00-%x-%x-01", seed[:16], seed[16:24])
+	return "00-" + hex.EncodeToString(seed[:16]) + "-" + hex.EncodeToString(seed[16:24]) + "-01"
 }
