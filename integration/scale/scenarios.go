@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/plumb-gitops/plumb/integration/scale/model"
+)
+
+// scenario is something that happens to a fleet.
+type scenario struct {
+	name string
+	run  func(context.Context, *run) ([]figure, error)
+}
+
+// scenarios are in the order in which they run: the later ones need the states that the
+// earlier ones stored.
+var scenarios = []scenario{
+	{"one Application", one},
+	{"one cluster", cluster1},
+	{"many pushes in a row", row},
+	{"all Applications", everything},
+	{"half of the workers die", takeoverOfHalf},
+	{"everything restarts", restart},
+}
+
+// run is a simulation with what is known of its server.
+type run struct {
+	*simulation
+	streams *streams
+	costs   model.Costs
+	server  int // process id
+	pushes  int // of many in a row
+	before  int // states of others
+}
+
+func one(ctx context.Context, r *run) ([]figure, error) {
+	c := r.clusters[len(r.clusters)/2]
+	return r.concern(ctx, 1, 1, func() (*pushed, error) {
+		return r.push(ctx, change{apps: map[string][]string{c.name: {c.keys[0].Name}}}, 1)
+	})
+}
+
+func cluster1(ctx context.Context, r *run) ([]figure, error) {
+	return r.concern(ctx, 1, r.fleet.Applications, func() (*pushed, error) {
+		return r.push(ctx, change{clusters: []string{r.clusters[0].name}}, r.fleet.Applications)
+	})
+}
+
+func everything(ctx context.Context, r *run) ([]figure, error) {
+	all := r.fleet.Clusters * r.fleet.Applications
+	return r.concern(ctx, 1, all, func() (*pushed, error) {
+		return r.push(ctx, change{base: true}, all)
+	})
+}
+
+// row pushes without a pause; each push concerns another Application of any cluster.
+func row(ctx context.Context, r *run) ([]figure, error) {
+	random := rand.New(rand.NewPCG(r.seed, 0))
+	return r.concern(ctx, r.pushes, r.pushes, func() (*pushed, error) {
+		p := newPushed(r.pushes*r.fleet.Clusters, r.pushes)
+		for _, i := range random.Perm(r.fleet.Clusters * r.fleet.Applications)[:r.pushes] {
+			c := r.clusters[i%r.fleet.Clusters]
+			key := c.keys[i/r.fleet.Clusters]
+			if err := r.pushInto(ctx, p, change{apps: map[string][]string{c.name: {key.Name}}}, c.name+"/"+key.String()); err != nil {
+				return nil, err
+			}
+		}
+		return p, nil
+	})
+}
+
+// concern measures pushes that concern a number of Applications of some clusters.
+func (r *run) concern(ctx context.Context, pushes, affected int, push func() (*pushed, error)) ([]figure, error) {
+	before, err := r.observe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	begun := time.Now()
+	p, err := push()
+	if err != nil {
+		return nil, err
+	}
+	w, err := r.awaited(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	done := time.Since(begun)
+	after, err := r.observe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lag, err := r.lag(ctx, before.alerts+int64(2*affected))
+	if err != nil {
+		return nil, err
+	}
+	want := r.fleet.Push(r.costs, pushes, affected, min(affected, (affected+r.fleet.Applications-1)/r.fleet.Applications))
+	figures := []figure{
+		wait("handed out, median", quantile(w.handed, 0.5), want.Median),
+		wait("handed out, p99", quantile(w.handed, 0.99), want.P99),
+		wait("last one done", done, want.Last),
+	}
+	figures = append(figures, r.counted(w, before, after, pushes, affected)...)
+	return append(figures,
+		wait("alerter behind by", lag, r.fleet.Lag(r.costs, affected, want.Last)),
+		told("CPU of the server", "s", (after.server.cpu-before.server.cpu).Seconds()),
+		told("memory of the server", "MB", megabytes(after.server.memory)),
+		told("bytes of all clients", "MB", megabytes(int(after.bytes-before.bytes))),
+	), nil
+}
+
+func megabytes(bytes int) float64 { return float64(bytes) / 1e6 }
+
+// counted are the numbers of messages.
+func (r *run) counted(w waits, before, after observed, pushes, affected int) []figure {
+	m := r.fleet.Messages(pushes, affected)
+	ever := func(stream string) uint64 { return after.stored[stream].ever - before.stored[stream].ever }
+	facts := count("facts stored", ever(events), m.Events)
+	facts.factor, facts.slack = within, 0 // one that is not told in two seconds is told by the repair
+	requests := count("sync requests stored", ever(syncs), m.Requests)
+	if pushes > 1 { // each asks again for what those before it have asked for and is not done
+		requests = told(requests.what, "", requests.measured)
+	}
+	return []figure{
+		requests,
+		count("Applications brought to it", w.carried, affected),
+		count("more than once", w.twice, 0),
+		facts,
+		count("states stored", ever(states), m.States),
+		told("states and facts late", "", float64(after.late-before.late)),
+	}
+}
+
+// waits are those of a push, and what became of it.
+type waits struct {
+	handed         []time.Duration
+	carried, twice int
+}
+
+// awaited waits until a push is done and the queue is empty.
+func (r *run) awaited(ctx context.Context, p *pushed) (w waits, err error) {
+	if err := r.ledger.await(ctx, p); err != nil {
+		return w, err
+	}
+	return r.ledger.waits(p), r.streams.idle(ctx)
+}
+
+// observed is all that counts up.
+type observed struct {
+	stored map[string]stored
+	server usage
+	bytes  int64
+	alerts int64
+	late   int64
+}
+
+func (r *run) observe(ctx context.Context) (o observed, err error) {
+	if o.stored, err = r.streams.look(ctx); err != nil {
+		return o, err
+	}
+	o.bytes = r.traffic.read.Load() + r.traffic.written.Load()
+	o.alerts, o.late = r.audience.alerts.Load(), r.late.Load()
+	if r.server > 0 {
+		o.server, err = usageOf(r.server)
+	}
+	return o, err
+}
+
+// lag is how long it takes from now until the alerter has taken a number of facts. Those
+// that were not told never come, so that it ends when nothing comes any more.
+func (r *run) lag(ctx context.Context, want int64) (time.Duration, error) {
+	begun, last, at := time.Now(), r.audience.alerts.Load(), time.Now()
+	for last < want && time.Since(at) < quiet {
+		if !pause(ctx, look) {
+			return 0, fmt.Errorf("the alerter took %d of %d facts: %w", last, want, context.Cause(ctx))
+		}
+		if now := r.audience.alerts.Load(); now > last {
+			last, at = now, time.Now()
+		}
+	}
+	return at.Sub(begun), nil
+}
+
+// quiet is how long nothing comes when nothing is on its way.
+const quiet = 3 * time.Second
+
+// takeoverOfHalf kills one of two workers of some clusters in the middle of their work.
+func takeoverOfHalf(ctx context.Context, r *run) ([]figure, error) {
+	some := r.clusters[:max(r.fleet.Clusters/10, 1)]
+	affected := len(some) * r.fleet.Applications
+	var names []string
+	for _, c := range some {
+		names = append(names, c.name)
+	}
+	begun := time.Now()
+	p, err := r.push(ctx, change{clusters: names}, affected)
+	if err != nil {
+		return nil, err
+	}
+	for r.ledger.progress(p) < affected/5 {
+		if !pause(ctx, look) {
+			return nil, context.Cause(ctx)
+		}
+	}
+	var all sync.WaitGroup
+	for _, w := range r.workers[:len(some)] {
+		all.Go(w.kill)
+	}
+	all.Wait()
+	w, err := r.awaited(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	half := r.fleet
+	half.Workers = max(half.Workers/2, 1)
+	return []figure{
+		wait("last one done", time.Since(begun), half.Push(r.costs, 1, affected, len(some)).Last+model.Takeover),
+		count("Applications brought to it", w.carried, affected),
+		count("more than once", w.twice, 0),
+	}, nil
+}
+
+// restart ends all workers and starts them again; each reads the states of its cluster
+// before anything else, to find out what the bus has lost.
+func restart(ctx context.Context, r *run) ([]figure, error) {
+	var all sync.WaitGroup
+	for _, w := range r.workers {
+		all.Go(w.stop)
+	}
+	all.Wait()
+	begun := time.Now()
+	if err := r.hire(ctx); err != nil {
+		return nil, err
+	}
+	connected := time.Since(begun)
+	var again, read atomic.Int64
+	for _, w := range r.workers {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				list, err := w.bus.States(ctx, w.cluster.name)
+				if err == nil {
+					read.Add(int64(len(list)))
+					return
+				}
+				again.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	known, err := r.streams.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return []figure{
+		told("connected again", "s", connected.Seconds()),
+		wait("states read by all", time.Since(begun)-connected, r.fleet.Restart(r.costs)),
+		count("states read", read.Load(), (int(known[states].messages)-r.before)*r.fleet.Workers),
+		told("readings that took more than 5 s", "", float64(again.Load())),
+	}, ctx.Err()
+}
