@@ -122,7 +122,8 @@ func (p Program) run(ctx context.Context, env Env) error {
 	}
 	env.Log.Info("started", "version", Version(), "cluster", env.Config.Cluster, "admin", admin.Addr().String())
 	defer env.Log.Info("ended")
-	parts := append(built.Parts, HTTP("admin", admin, Admin(env.Metrics, env.Config.Admin.Profiles, built.Checks...), env.Log))
+	parts := append(built.Parts, HTTP("admin", admin, Admin(env.Metrics, env.Config.Admin.Profiles, built.Checks...), env.Log),
+		Part{Name: "memory", Run: newRest().run})
 	return Run(ctx, env.Log, ShutdownLimit, parts...)
 }
 
