@@ -78,6 +78,9 @@ var measurements = []measurement{
 	{name: "quiet", run: func(ctx context.Context, b *bench) error {
 		return b.quiet(ctx, quiet{applications: 100, sweep: 10 * time.Second})
 	}},
+	{name: "memory", run: func(ctx context.Context, b *bench) error {
+		return b.memory(ctx, resting{applications: 1000, rounds: 3})
+	}},
 	{name: "receiver", run: func(ctx context.Context, b *bench) error { return b.receiver(ctx) }, alone: true},
 }
 
