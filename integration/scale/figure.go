@@ -15,6 +15,7 @@ type figure struct {
 	// factor is by how much the measured may be off either way, 1 not at all, and slack
 	// what it may be off in any case; a factor of 0 is for what has no prediction.
 	factor, slack float64
+	most          bool // the prediction is the most that it may be
 }
 
 // within is the bound of times and of memory: on a machine that others use, the same run
@@ -24,12 +25,19 @@ const within = 2
 
 // wait is a time. Below slack two processors that two hundred clients share decide.
 func wait(what string, measured, predicted time.Duration) figure {
-	return figure{what, "s", measured.Seconds(), predicted.Seconds(), within, 0.25}
+	return figure{what: what, unit: "s", measured: measured.Seconds(), predicted: predicted.Seconds(), factor: within, slack: 0.25}
+}
+
+// limit is a time that may be shorter.
+func limit(what string, measured, predicted time.Duration) figure {
+	f := wait(what, measured, predicted)
+	f.most = true
+	return f
 }
 
 // count is a number that is predicted exactly.
 func count[N int | uint64 | int64](what string, measured N, predicted int) figure {
-	return figure{what, "", float64(measured), float64(predicted), 1, 0}
+	return figure{what: what, measured: float64(measured), predicted: float64(predicted), factor: 1}
 }
 
 // told is a number that nobody predicts.
@@ -38,7 +46,11 @@ func told(what, unit string, measured float64) figure {
 }
 
 func (f figure) holds() bool {
-	return f.factor == 0 || f.measured <= f.predicted*f.factor+f.slack && f.measured >= f.predicted/f.factor-f.slack
+	least := f.predicted/f.factor - f.slack
+	if f.most {
+		least = 0
+	}
+	return f.factor == 0 || f.measured <= f.predicted*f.factor+f.slack && f.measured >= least
 }
 
 // table prints figures, and says how many are not as predicted.
@@ -50,6 +62,9 @@ func table(out io.Writer, title string, figures []figure) (off int) {
 		predicted, bound := "-", "-"
 		if f.factor > 0 {
 			predicted, bound = number(f.predicted, f.unit), fmt.Sprintf("x%g", f.factor)
+		}
+		if f.most {
+			bound = "< " + bound
 		}
 		if !f.holds() {
 			bound += " MISSED"

@@ -33,7 +33,7 @@ type options struct {
 }
 
 func main() {
-	o := options{fleet: model.Fleet{Cores: runtime.NumCPU()}}
+	o := options{fleet: model.Fleet{Cores: float64(runtime.NumCPU())}}
 	flag.IntVar(&o.fleet.Clusters, "clusters", 100, "`number` of clusters")
 	flag.IntVar(&o.fleet.Applications, "applications", 500, "`number` of Applications of each cluster")
 	flag.IntVar(&o.fleet.Workers, "workers", 2, "`number` of worker processes of each cluster")
@@ -83,7 +83,7 @@ func (o options) simulate(ctx context.Context, s *server, cases *regexp.Regexp) 
 	if err != nil {
 		return err
 	}
-	table(os.Stdout, fmt.Sprintf("what single operations cost here, %d of each, %d processors", o.sample, o.fleet.Cores), single(costs))
+	table(os.Stdout, fmt.Sprintf("what single operations cost here, %d of each, %g processors", o.sample, o.fleet.Cores), single(costs))
 	st, err := openStreams(s.url)
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func (o options) simulate(ctx context.Context, s *server, cases *regexp.Regexp) 
 	if err := fleet.settled(ctx, st); err != nil {
 		return err
 	}
-	return o.play(ctx, &run{simulation: fleet, streams: st, costs: costs, server: s.cmd.Process.Pid, pushes: o.pushes, before: o.sample}, cases)
+	return o.play(ctx, &run{simulation: fleet, streams: st, costs: costs, server: s.cmd.Process.Pid, pushes: o.pushes, others: o.sample}, cases)
 }
 
 func (o options) play(ctx context.Context, r *run, cases *regexp.Regexp) error {

@@ -35,25 +35,25 @@ type run struct {
 	costs   model.Costs
 	server  int // process id
 	pushes  int // of many in a row
-	before  int // states of others
+	others  int // states that are not of the fleet
 }
 
 func one(ctx context.Context, r *run) ([]figure, error) {
 	c := r.clusters[len(r.clusters)/2]
-	return r.concern(ctx, 1, 1, func() (*pushed, error) {
+	return r.concern(ctx, 1, 1, r.single(1, 1), func() (*pushed, error) {
 		return r.push(ctx, change{apps: map[string][]string{c.name: {c.keys[0].Name}}}, 1)
 	})
 }
 
 func cluster1(ctx context.Context, r *run) ([]figure, error) {
-	return r.concern(ctx, 1, r.fleet.Applications, func() (*pushed, error) {
+	return r.concern(ctx, 1, r.fleet.Applications, r.single(r.fleet.Applications, 1), func() (*pushed, error) {
 		return r.push(ctx, change{clusters: []string{r.clusters[0].name}}, r.fleet.Applications)
 	})
 }
 
 func everything(ctx context.Context, r *run) ([]figure, error) {
 	all := r.fleet.Clusters * r.fleet.Applications
-	return r.concern(ctx, 1, all, func() (*pushed, error) {
+	return r.concern(ctx, 1, all, r.single(all, r.fleet.Clusters), func() (*pushed, error) {
 		return r.push(ctx, change{base: true}, all)
 	})
 }
@@ -61,7 +61,7 @@ func everything(ctx context.Context, r *run) ([]figure, error) {
 // row pushes without a pause; each push concerns another Application of any cluster.
 func row(ctx context.Context, r *run) ([]figure, error) {
 	random := rand.New(rand.NewPCG(r.seed, 0))
-	return r.concern(ctx, r.pushes, r.pushes, func() (*pushed, error) {
+	return r.concern(ctx, r.pushes, r.pushes, func(f model.Fleet) model.Times { return f.Row(r.costs, r.pushes) }, func() (*pushed, error) {
 		p := newPushed(r.pushes*r.fleet.Clusters, r.pushes)
 		for _, i := range random.Perm(r.fleet.Clusters * r.fleet.Applications)[:r.pushes] {
 			c := r.clusters[i%r.fleet.Clusters]
@@ -74,8 +74,13 @@ func row(ctx context.Context, r *run) ([]figure, error) {
 	})
 }
 
+// single predicts one push.
+func (r *run) single(affected, clusters int) func(model.Fleet) model.Times {
+	return func(f model.Fleet) model.Times { return f.Push(r.costs, affected, clusters) }
+}
+
 // concern measures pushes that concern a number of Applications of some clusters.
-func (r *run) concern(ctx context.Context, pushes, affected int, push func() (*pushed, error)) ([]figure, error) {
+func (r *run) concern(ctx context.Context, pushes, affected int, predict func(model.Fleet) model.Times, push func() (*pushed, error)) ([]figure, error) {
 	before, err := r.observe(ctx)
 	if err != nil {
 		return nil, err
@@ -98,19 +103,16 @@ func (r *run) concern(ctx context.Context, pushes, affected int, push func() (*p
 	if err != nil {
 		return nil, err
 	}
-	want := r.fleet.Push(r.costs, pushes, affected, min(affected, (affected+r.fleet.Applications-1)/r.fleet.Applications))
+	fleet := r.fleet
+	fleet.Cores = after.cores(before)
+	want := predict(fleet)
 	figures := []figure{
 		wait("handed out, median", quantile(w.handed, 0.5), want.Median),
 		wait("handed out, p99", quantile(w.handed, 0.99), want.P99),
 		wait("last one done", done, want.Last),
+		limit("alerter behind by", lag, r.fleet.Lag(r.costs, affected)),
 	}
-	figures = append(figures, r.counted(w, before, after, pushes, affected)...)
-	return append(figures,
-		wait("alerter behind by", lag, r.fleet.Lag(r.costs, affected, want.Last)),
-		told("CPU of the server", "s", (after.server.cpu-before.server.cpu).Seconds()),
-		told("memory of the server", "MB", megabytes(after.server.memory)),
-		told("bytes of all clients", "MB", megabytes(int(after.bytes-before.bytes))),
-	), nil
+	return append(append(figures, r.counted(w, before, after, pushes, affected)...), after.since(before)...), nil
 }
 
 func megabytes(bytes int) float64 { return float64(bytes) / 1e6 }
@@ -119,8 +121,9 @@ func megabytes(bytes int) float64 { return float64(bytes) / 1e6 }
 func (r *run) counted(w waits, before, after observed, pushes, affected int) []figure {
 	m := r.fleet.Messages(pushes, affected)
 	ever := func(stream string) uint64 { return after.stored[stream].ever - before.stored[stream].ever }
-	facts := count("facts stored", ever(events), m.Events)
-	facts.factor, facts.slack = within, 0 // one that is not told in two seconds is told by the repair
+	// What is not told within two seconds is for the repair of a real worker to tell.
+	facts, put := count("facts stored", ever(events), m.Events), count("states stored", ever(states), m.States)
+	facts.factor, put.factor = within, within
 	requests := count("sync requests stored", ever(syncs), m.Requests)
 	if pushes > 1 { // each asks again for what those before it have asked for and is not done
 		requests = told(requests.what, "", requests.measured)
@@ -130,8 +133,7 @@ func (r *run) counted(w waits, before, after observed, pushes, affected int) []f
 		count("Applications brought to it", w.carried, affected),
 		count("more than once", w.twice, 0),
 		facts,
-		count("states stored", ever(states), m.States),
-		told("states and facts late", "", float64(after.late-before.late)),
+		put,
 	}
 }
 
@@ -147,27 +149,6 @@ func (r *run) awaited(ctx context.Context, p *pushed) (w waits, err error) {
 		return w, err
 	}
 	return r.ledger.waits(p), r.streams.idle(ctx)
-}
-
-// observed is all that counts up.
-type observed struct {
-	stored map[string]stored
-	server usage
-	bytes  int64
-	alerts int64
-	late   int64
-}
-
-func (r *run) observe(ctx context.Context) (o observed, err error) {
-	if o.stored, err = r.streams.look(ctx); err != nil {
-		return o, err
-	}
-	o.bytes = r.traffic.read.Load() + r.traffic.written.Load()
-	o.alerts, o.late = r.audience.alerts.Load(), r.late.Load()
-	if r.server > 0 {
-		o.server, err = usageOf(r.server)
-	}
-	return o, err
 }
 
 // lag is how long it takes from now until the alerter has taken a number of facts. Those
@@ -196,6 +177,10 @@ func takeoverOfHalf(ctx context.Context, r *run) ([]figure, error) {
 	for _, c := range some {
 		names = append(names, c.name)
 	}
+	before, err := r.observe(ctx)
+	if err != nil {
+		return nil, err
+	}
 	begun := time.Now()
 	p, err := r.push(ctx, change{clusters: names}, affected)
 	if err != nil {
@@ -215,13 +200,19 @@ func takeoverOfHalf(ctx context.Context, r *run) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
+	done := time.Since(begun)
+	after, err := r.observe(ctx)
+	if err != nil {
+		return nil, err
+	}
 	half := r.fleet
-	half.Workers = max(half.Workers/2, 1)
-	return []figure{
-		wait("last one done", time.Since(begun), half.Push(r.costs, 1, affected, len(some)).Last+model.Takeover),
+	half.Workers, half.Cores = max(half.Workers/2, 1), after.cores(before)
+	figures := []figure{
+		wait("last one done", done, half.Push(r.costs, affected, len(some)).Last+model.Takeover),
 		count("Applications brought to it", w.carried, affected),
 		count("more than once", w.twice, 0),
-	}, nil
+	}
+	return append(figures, after.since(before)...), nil
 }
 
 // restart ends all workers and starts them again; each reads the states of its cluster
@@ -258,7 +249,7 @@ func restart(ctx context.Context, r *run) ([]figure, error) {
 	return []figure{
 		told("connected again", "s", connected.Seconds()),
 		wait("states read by all", time.Since(begun)-connected, r.fleet.Restart(r.costs)),
-		count("states read", read.Load(), (int(known[states].messages)-r.before)*r.fleet.Workers),
+		count("states read", read.Load(), (int(known[states].messages)-r.others)*r.fleet.Workers),
 		told("readings that took more than 5 s", "", float64(again.Load())),
 	}, ctx.Err()
 }

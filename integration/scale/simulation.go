@@ -31,7 +31,7 @@ type simulation struct {
 	workers  []*worker
 	receiver *bus.Bus
 	audience audience
-	late     *atomic.Int64 // facts and states that were not told in time
+	heard    *heard
 }
 
 // audience are those who follow what is told: the drift-scanners of all clusters the
@@ -47,8 +47,8 @@ type audience struct {
 
 // newSimulation connects all parts of the fleet to the server.
 func newSimulation(ctx context.Context, f model.Fleet, seed uint64, url string, log *slog.Logger) (s *simulation, err error) {
-	heard := &hearing{Handler: log.Handler(), late: new(atomic.Int64)}
-	s = &simulation{fleet: f, seed: seed, url: url, log: slog.New(heard), late: heard.late, ledger: newLedger()}
+	heard := &heard{}
+	s = &simulation{fleet: f, seed: seed, url: url, log: slog.New(hearing{log.Handler(), heard}), heard: heard, ledger: newLedger()}
 	for i := range f.Clusters {
 		s.clusters = append(s.clusters, newCluster(i, f.Applications))
 	}
@@ -73,16 +73,22 @@ func (s *simulation) settled(ctx context.Context, st *streams) error {
 	return errors.Join(st.await(ctx, events, 2*s.fleet.Clusters+1), st.await(ctx, syncs, s.fleet.Clusters), st.await(ctx, states, 1))
 }
 
-// hearing counts what the reporters could not tell.
+// heard counts what is logged of load: facts and states that the repair has to tell
+// again, and pulls that found nobody in time.
+type heard struct{ late, again atomic.Int64 }
+
 type hearing struct {
 	slog.Handler
-	late *atomic.Int64
+	heard *heard
 }
 
-func (h *hearing) Handle(ctx context.Context, r slog.Record) error {
+func (h hearing) Handle(ctx context.Context, r slog.Record) error {
 	switch r.Message {
 	case "fact not told", "fact dropped: too many wait", "state not stored":
-		h.late.Add(1)
+		h.heard.late.Add(1)
+		return nil
+	case "pull failed; trying again":
+		h.heard.again.Add(1)
 		return nil
 	}
 	return h.Handler.Handle(ctx, r)

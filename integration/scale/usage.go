@@ -52,3 +52,22 @@ func kilobytes(status, name string) int {
 	n, _ := strconv.Atoi(fields[0])
 	return n << 10
 }
+
+// busy is the time that all processors were not idle, of /proc/stat (proc_stat(5)).
+func busy() (sum time.Duration, err error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	for i, f := range strings.Fields(line)[1:] {
+		ticks, err := strconv.Atoi(f)
+		if err != nil {
+			return 0, fmt.Errorf("read /proc/stat: %w", err)
+		}
+		if i < 8 && i != 3 && i != 4 { // idle, iowait; guests are in user already
+			sum += time.Duration(ticks) * tick
+		}
+	}
+	return sum, nil
+}

@@ -14,7 +14,7 @@ type Fleet struct {
 	Workers      int           // processes of each cluster
 	Slots        int           // attempts at a time of each worker
 	Service      time.Duration // mean of an attempt without what the bus takes
-	Cores        int           // of the machine that NATS and all clients share; 0: each client has its own
+	Cores        float64       // of the machine that NATS and all clients share; 0: each client has its own
 }
 
 // Cost is what one operation on the bus takes.
@@ -74,20 +74,32 @@ type Times struct {
 // Routing is how long it takes until the clusters have decided about pushes that come
 // together: each compares all its Applications with each of them.
 func (f Fleet) Routing(c Costs, pushes int) time.Duration {
-	one := time.Duration(pushes) * (c.Follow.CPU + time.Duration(f.Applications)*c.Digest)
+	one := time.Duration(pushes) * (c.Follow.CPU + times(f.Applications, c.Digest))
 	if f.Cores > 0 {
-		one = one * time.Duration(f.Clusters) / time.Duration(f.Cores)
+		one = f.shared(times(f.Clusters, one))
 	}
 	return c.Fact.Wall + one
 }
 
-// Push predicts the times of one push, or of several that come together, that concern a
-// number of Applications in some of the clusters.
-func (f Fleet) Push(c Costs, pushes, affected, clusters int) Times {
-	begin, drain := f.Routing(c, pushes), f.Drain(c, pushes, affected, clusters)
+// Push predicts the times of one push that concerns a number of Applications in some of
+// the clusters.
+func (f Fleet) Push(c Costs, affected, clusters int) Times {
+	begin, drain := f.Routing(c, 1), f.Drain(c, 1, affected, clusters)
 	queue := max(drain-f.Service, 0)
 	return Times{Median: begin + queue/2, P99: begin + queue*99/100, Last: begin + max(drain, f.Service)}
 }
+
+// Row predicts the times of pushes without a pause between them that concern an
+// Application each. Whatever is routed next sees the newest commit, so that an
+// Application waits for the pushes that are looked at already, and not for its own; the
+// last push is done when all of them have been routed, told and heard of.
+func (f Fleet) Row(c Costs, pushes int) Times {
+	ahead := times(min(pushes, f.Workers*routing), f.Routing(c, 1))
+	return Times{Median: ahead / 2, P99: ahead, Last: f.Routing(c, pushes) + max(f.Drain(c, pushes, pushes, pushes), f.Service)}
+}
+
+// routing is how many pushes a worker looks at at a time.
+const routing = 4
 
 // Drain is how long the work of pushes takes from the first request to the last: as
 // long as whatever is busiest, which is a stream, the processors or the workers' slots.
@@ -111,11 +123,21 @@ func (f Fleet) CPU(c Costs, pushes, affected int) time.Duration {
 	if f.Cores == 0 {
 		return 0
 	}
+	return f.shared(f.Work(c, pushes, affected))
+}
+
+// Work is the CPU time that pushes take of the server and of all clients, without being
+// handed out and compared, which Routing has.
+func (f Fleet) Work(c Costs, pushes, affected int) time.Duration {
 	m := f.Messages(pushes, affected)
-	work := times(m.Events, c.Fact.CPU) + times(m.Requests, c.Request.CPU) + times(m.Requests, c.Lease.CPU) +
-		times(m.States, c.State.CPU+c.Follow.CPU) + times(m.Followed+m.Routed, c.Follow.CPU) +
-		times(m.Events, c.Alert.CPU) + times(m.Routed*f.Applications, c.Digest)
-	return work / time.Duration(f.Cores)
+	return times(m.Events, c.Fact.CPU) + times(m.Requests, c.Request.CPU+c.Lease.CPU) +
+		times(m.States, c.State.CPU+c.Follow.CPU) + times(m.Followed, c.Follow.CPU) +
+		times(factsPerAttempt*affected, c.Alert.CPU)
+}
+
+// shared is how long the processors take for an amount of work.
+func (f Fleet) shared(work time.Duration) time.Duration {
+	return time.Duration(float64(work) / f.Cores)
 }
 
 // Slot is how long the slots of the workers are busy.
@@ -138,14 +160,16 @@ const Takeover = 10 * time.Second
 func (f Fleet) Restart(c Costs) time.Duration {
 	each := f.Workers * f.Applications
 	if f.Cores > 0 {
-		return times(f.Clusters*each, c.Follow.CPU) / time.Duration(f.Cores)
+		return f.shared(times(f.Clusters*each, c.Follow.CPU))
 	}
 	return times(f.Clusters*each, c.Follow.Wall)
 }
 
-// Lag is how far the alerter is behind when the last of a number of attempts is done.
-func (f Fleet) Lag(c Costs, affected int, done time.Duration) time.Duration {
-	return max(times(factsPerAttempt*affected, c.Alert.Wall)-done, 0)
+// Lag is how far the alerter is behind at most when the last of a number of attempts is
+// done: it takes one fact after the other, of which half are told in the background and
+// may come last.
+func (f Fleet) Lag(c Costs, affected int) time.Duration {
+	return times(factsPerAttempt*affected, c.Fact.Wall+c.Alert.Wall)
 }
 
 func times(n int, each time.Duration) time.Duration { return time.Duration(n) * each }

@@ -60,28 +60,41 @@ func TestPush(t *testing.T) {
 	costs := Costs{Fact: Cost{Wall: ms}, Digest: ms}
 	// 1 to publish; 4 x 10 comparisons on two processors; ten attempts, one by one.
 	want := Times{Median: 21*ms + 450*ms, P99: 21*ms + 891*ms, Last: 21*ms + 1000*ms}
-	if diff := cmp.Diff(want, f.Push(costs, 1, 10, 1)); diff != "" {
+	if diff := cmp.Diff(want, f.Push(costs, 10, 1)); diff != "" {
 		t.Errorf("times (-want +got):\n%s", diff)
 	}
 	f.Cores = 0 // each its own
 	want = Times{Median: 11*ms + 450*ms, P99: 11*ms + 891*ms, Last: 11*ms + 1000*ms}
-	if diff := cmp.Diff(want, f.Push(costs, 1, 10, 1)); diff != "" {
+	if diff := cmp.Diff(want, f.Push(costs, 10, 1)); diff != "" {
 		t.Errorf("times on machines of their own (-want +got):\n%s", diff)
 	}
 }
 
-func TestTheAlerterLags(t *testing.T) {
-	costs := Costs{Alert: Cost{Wall: ms}}
-	for name, c := range map[string]struct {
-		done, want time.Duration
-	}{
-		"when attempts end faster than it takes facts": {50 * ms, 150 * ms},
-		"and not when they do not":                     {time.Second, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := (Fleet{}).Lag(costs, 100, c.done); got != c.want {
-				t.Errorf("%s, want %s", got, c.want)
-			}
-		})
+func TestRow(t *testing.T) {
+	f := Fleet{Clusters: 10, Applications: 10, Workers: 2, Slots: 1, Service: 100 * ms, Cores: 2}
+	costs := Costs{Digest: ms, Follow: Cost{CPU: 2 * ms}}
+	// One push is routed in 10 x (2 + 10 x 1) on two processors = 60; eight are looked at at a
+	// time. All twenty take 1200, and 2000 facts and 20 states followed 2020.
+	want := Times{Median: 240 * ms, P99: 480 * ms, Last: 1200*ms + 2020*ms}
+	if diff := cmp.Diff(want, f.Row(costs, 20)); diff != "" {
+		t.Errorf("times (-want +got):\n%s", diff)
+	}
+}
+
+func TestTheAlerterTakesOneFactAfterTheOther(t *testing.T) {
+	if got, want := (Fleet{}).Lag(Costs{Fact: Cost{Wall: 2 * ms}, Alert: Cost{Wall: ms}}, 100), 600*ms; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestRestart(t *testing.T) {
+	f := Fleet{Clusters: 10, Applications: 100, Workers: 2, Cores: 2}
+	costs := Costs{Follow: Cost{Wall: 3 * ms, CPU: ms}}
+	if got, want := f.Restart(costs), 1000*ms; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	f.Cores = 0
+	if got, want := f.Restart(costs), 6000*ms; got != want {
+		t.Errorf("on machines of their own %s, want %s", got, want)
 	}
 }
