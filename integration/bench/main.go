@@ -81,6 +81,8 @@ var measurements = []measurement{
 	{name: "memory", run: func(ctx context.Context, b *bench) error {
 		return b.memory(ctx, resting{applications: 1000, rounds: 3})
 	}},
+	{name: "helm", run: func(ctx context.Context, b *bench) error { return b.variant(ctx, helm, 50) }},
+	{name: "kustomize", run: func(ctx context.Context, b *bench) error { return b.variant(ctx, kustomize, 50) }},
 	{name: "receiver", run: func(ctx context.Context, b *bench) error { return b.receiver(ctx) }, alone: true},
 }
 

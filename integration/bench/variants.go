@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/plumb-gitops/plumb/integration/bench/figures"
+	"github.com/plumb-gitops/plumb/integration/gitserver"
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+)
+
+// variant is another way to write down the objects of objectsOf.
+type variant struct {
+	name   string
+	shared func(change string) map[string][]byte // what all Applications are made from
+	own    func(i int) map[string][]byte         // what tells one from the others
+	source func(i int) map[string]any            // of the Application, but for repo and ref
+}
+
+// helm is one chart, and a file of values for each Application.
+var helm = variant{
+	name: "Helm",
+	shared: func(change string) map[string][]byte {
+		files := map[string][]byte{"chart/Chart.yaml": []byte("apiVersion: v2\nname: app\nversion: 1.0.0\n")}
+		for n, m := range manifests {
+			files[fmt.Sprintf("chart/templates/%d.yaml", n)] = fmt.Appendf(nil, m, "{{ .Values.name }}", change)
+		}
+		return files
+	},
+	own: func(i int) map[string][]byte {
+		return map[string][]byte{"values/" + appName(i) + ".yaml": fmt.Appendf(nil, "name: %s\n", appName(i))}
+	},
+	source: func(i int) map[string]any {
+		return map[string]any{"path": "chart", "helm": map[string]any{"valueFiles": []any{"../values/" + appName(i) + ".yaml"}}}
+	},
+}
+
+// kustomize is one base, and an overlay for each Application.
+var kustomize = variant{
+	name: "kustomize",
+	shared: func(change string) map[string][]byte {
+		files := map[string][]byte{"base/kustomization.yaml": []byte("resources: [0.yaml, 1.yaml, 2.yaml, 3.yaml]\n")}
+		for n, m := range manifests {
+			files[fmt.Sprintf("base/%d.yaml", n)] = fmt.Appendf(nil, m, "app", change)
+		}
+		return files
+	},
+	own: func(i int) map[string][]byte {
+		return map[string][]byte{"overlays/" + appName(i) + "/kustomization.yaml": fmt.Appendf(nil, overlay, appName(i)[len("app"):], appName(i))}
+	},
+	source: func(i int) map[string]any { return map[string]any{"path": "overlays/" + appName(i)} },
+}
+
+const overlay = `resources: [../../base]
+nameSuffix: "%[1]s"
+patches:
+- target: {kind: Service}
+  patch: |-
+    - {op: replace, path: /spec/selector/app, value: %[2]s}
+- target: {kind: Deployment}
+  patch: |-
+    - {op: replace, path: /spec/selector/matchLabels/app, value: %[2]s}
+    - {op: replace, path: /spec/template/metadata/labels/app, value: %[2]s}
+- target: {kind: Ingress}
+  patch: |-
+    - {op: replace, path: /spec/rules/0/host, value: %[2]s.example.com}
+`
+
+// variantRound is what one round measured, next to the floor.
+type variantRound struct {
+	floor            floor
+	first, all       time.Duration
+	cpuFirst, cpuAll time.Duration
+}
+
+func (b *bench) variant(ctx context.Context, v variant, applications int) error {
+	var rounds []variantRound
+	for n := range b.rounds {
+		r, err := b.variantRound(ctx, v, applications, fmt.Sprintf("%s-%d", strings.ToLower(v.name), n))
+		if err != nil {
+			return fmt.Errorf("round %d: %w", n+1, err)
+		}
+		rounds = append(rounds, r)
+	}
+	b.add(v.figures(applications, rounds)...)
+	return nil
+}
+
+func (b *bench) variantRound(ctx context.Context, v variant, applications int, label string) (r variantRound, err error) {
+	if r.floor, err = b.floor(ctx, applications, label); err != nil {
+		return r, fmt.Errorf("floor: %w", err)
+	}
+	p, err := b.startPlumb(ctx, label)
+	if err != nil {
+		return r, err
+	}
+	defer p.stop()
+	repo, err := b.git.Create(ctx, "bench/"+label)
+	if err != nil {
+		return r, err
+	}
+	if _, err := repo.CommitAndPush(ctx, "Add all", v.files(applications, "one")); err != nil {
+		return r, err
+	}
+	if err := b.namespace(ctx, label); err != nil {
+		return r, err
+	}
+	if err := b.variantCases(ctx, v, applications, label, repo, p, &r); err != nil {
+		return r, fmt.Errorf("%w\n%s", err, p.tail())
+	}
+	return r, b.removeApplications(ctx, label)
+}
+
+func (b *bench) variantCases(ctx context.Context, v variant, applications int, ns string, repo *gitserver.Repo, p *plumb, r *variantRound) (err error) {
+	r.first, r.cpuFirst, err = b.timed(ctx, p, ns+"-first", func() (time.Duration, error) {
+		return b.untilReady(ctx, ns, applications, "", func() error { return b.createFrom(ctx, ns, applications, repo.Name, 0, v.source) })
+	})
+	if err != nil {
+		return fmt.Errorf("first sync: %w", err)
+	}
+	sha, err := repo.CommitAndPush(ctx, "Change what all share", v.shared("two"))
+	if err != nil {
+		return err
+	}
+	r.all, r.cpuAll, err = b.timed(ctx, p, ns+"-all", func() (time.Duration, error) {
+		return b.untilReady(ctx, ns, applications, sha, func() error { return p.announce(ctx, repo, sha) })
+	})
+	if err != nil {
+		return fmt.Errorf("a commit that changes all: %w", err)
+	}
+	return nil
+}
+
+func (v variant) files(applications int, change string) map[string][]byte {
+	files := v.shared(change)
+	for i := range applications {
+		maps.Copy(files, v.own(i))
+	}
+	return files
+}
+
+// createFrom creates Applications side by side, of given sources, from the first on.
+func (w *world) createFrom(ctx context.Context, ns string, count int, repo string, first int, sourceOf func(i int) map[string]any) error {
+	return w.each(ctx, 16, count, func(ctx context.Context, n int) error {
+		i := first + n
+		source := map[string]any{"repo": w.git.URL(repo), "ref": "main"}
+		maps.Copy(source, sourceOf(i))
+		u := &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "plumb.dev/v1alpha1", "kind": "Application",
+			"metadata": map[string]any{"name": appName(i), "namespace": ns},
+			"spec":     map[string]any{"source": source},
+		}}
+		_, err := w.objects.Resource(v1alpha1.GroupVersionResource).Namespace(ns).Create(ctx, u, metav1.CreateOptions{})
+		return err
+	})
+}
+
+func (v variant) figures(applications int, rounds []variantRound) []figures.Figure {
+	var floorFirst, floorAll, first, all, cpuFirst, cpuAll []float64
+	for _, r := range rounds {
+		floorFirst, first = append(floorFirst, r.floor.first.Seconds()), append(first, r.first.Seconds())
+		floorAll, all = append(floorAll, r.floor.all.Seconds()), append(all, r.all.Seconds())
+		each := float64(applications) / 1000
+		cpuFirst, cpuAll = append(cpuFirst, r.cpuFirst.Seconds()/each), append(cpuAll, r.cpuAll.Seconds()/each)
+	}
+	name := func(what string) string { return fmt.Sprintf(what, applications, v.name) }
+	return []figures.Figure{
+		figures.Ratio(name("first sync of %d by %s, until Ready"), "x F1", floorFirst, first),
+		figures.Ratio(name("one commit changes all %d by %s, until Ready"), "x F2", floorAll, all),
+		{Case: name("processor time of plumb up per Application, first sync of %d by %s"), Unit: figures.Milliseconds, Values: cpuFirst},
+		{Case: name("processor time of plumb up per Application, one commit changes all %d by %s"), Unit: figures.Milliseconds, Values: cpuAll},
+	}
+}
