@@ -83,6 +83,9 @@ var measurements = []measurement{
 	}},
 	{name: "helm", run: func(ctx context.Context, b *bench) error { return b.variant(ctx, helm, 50) }},
 	{name: "kustomize", run: func(ctx context.Context, b *bench) error { return b.variant(ctx, kustomize, 50) }},
+	{name: "monorepo", run: func(ctx context.Context, b *bench) error {
+		return b.monorepo(ctx, monorepo{files: 50_000, commits: 10_000, applications: 100, pushes: 50})
+	}},
 	{name: "receiver", run: func(ctx context.Context, b *bench) error { return b.receiver(ctx) }, alone: true},
 }
 
