@@ -86,6 +86,9 @@ var measurements = []measurement{
 	{name: "monorepo", run: func(ctx context.Context, b *bench) error {
 		return b.monorepo(ctx, monorepo{files: 50_000, commits: 10_000, applications: 100, pushes: 50})
 	}},
+	{name: "workers", run: func(ctx context.Context, b *bench) error {
+		return b.workers(ctx, workers{applications: 200, counts: []int{1, 2, 4}})
+	}},
 	{name: "receiver", run: func(ctx context.Context, b *bench) error { return b.receiver(ctx) }, alone: true},
 }
 
