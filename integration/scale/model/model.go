@@ -43,6 +43,13 @@ const (
 	statesPerAttempt = 1
 )
 
+// What one attempt costs the API server when it changes something, beside one request for
+// each object that changes and one Kubernetes Event.
+const (
+	Reads        = 1 // of the Application
+	StatusWrites = 2 // at most
+)
+
 // Messages are what a number of pushes to one repository stores, by stream, and what is
 // handed to those who follow.
 type Messages struct {
