@@ -50,6 +50,12 @@ bench: build ## Measure the floors and Plumb in one run, as ratios, also as JSON
 	CGO_ENABLED=0 $(GO) build -o bin/nats-server github.com/nats-io/nats-server/v2
 	exec bin/bench --version '$(VERSION)' --cases '$(CASES)' --markdown bin/bench.md
 
+.PHONY: simulate
+simulate: ## Simulate 100 clusters of 500 Applications on a real JetStream; fails when the cost model is off
+	$(say) 'simulate: minutes on two processors; SCALE=flags for another fleet, as SCALE="--clusters 10"'
+	$(GO) build -o bin/scale ./integration/scale
+	exec bin/scale $(SCALE)
+
 ##@ Build
 
 .PHONY: build
