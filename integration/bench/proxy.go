@@ -141,12 +141,11 @@ func (r requests) kind(kind requestKind) int {
 	return r.of(func(what request) bool { return what.kind == kind })
 }
 
-// writes are all requests but those that only read; those of ofSelf that create a
-// review change nothing.
+// writes are all requests that change something: of what is no object, leases alone do.
 func (r requests) writes() int {
 	return r.of(func(what request) bool {
-		return what.kind == ofObjects && what.verb != "get" && what.verb != "list" ||
-			strings.HasPrefix(what.resource, "leases.") && what.verb != "get" && what.verb != "list"
+		reads := what.verb == "get" || what.verb == "list" || what.verb == "watch"
+		return !reads && (what.kind == ofObjects || strings.HasPrefix(what.resource, "leases."))
 	})
 }
 

@@ -45,14 +45,14 @@ func TestRequestsAreToldApart(t *testing.T) {
 func TestOnlyWhatChangesSomethingIsAWrite(t *testing.T) {
 	before := requests{{"patch", "services", ofObjects}: 2}
 	now := requests{
-		{"patch", "services", ofObjects}: 3, {"get", "services", ofObjects}: 5, {"watch", "services", ofWatches}: 7,
+		{"patch", "services", ofObjects}: 3, {"get", "services", ofObjects}: 5, {"list", "services", ofObjects}: 17, {"watch", "services", ofWatches}: 7,
 		{"update", "leases.coordination.k8s.io", ofSelf}: 11, {"create", "tokenreviews.authentication.k8s.io", ofSelf}: 13,
 	}.since(before)
 	if n := now.writes(); n != 12 {
 		t.Errorf("%d writes, want the patch and the updates of leases: %s", n, now)
 	}
-	if n := now.kind(ofObjects); n != 6 {
-		t.Errorf("%d requests about objects, want 6: %s", n, now)
+	if n := now.kind(ofObjects); n != 23 {
+		t.Errorf("%d requests about objects, want 23: %s", n, now)
 	}
 }
 
