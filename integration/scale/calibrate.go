@@ -28,8 +28,25 @@ type bench struct {
 	worker  *worker
 }
 
+// rounds is how often everything is measured: the best counts, since what others do to
+// this machine meanwhile is no cost of ours.
+const rounds = 3
+
 // calibrate measures on a server that nobody else uses yet.
-func calibrate(ctx context.Context, url string, server, count int) (c model.Costs, err error) {
+func calibrate(ctx context.Context, url string, server, count int) (best model.Costs, err error) {
+	for i := range rounds {
+		c, err := calibrateOnce(ctx, url, server, count, i)
+		if err != nil {
+			return best, fmt.Errorf("calibrate: %w", err)
+		}
+		if best = c.Best(best); i == 0 {
+			best = c
+		}
+	}
+	return best, nil
+}
+
+func calibrateOnce(ctx context.Context, url string, server, count, round int) (c model.Costs, err error) {
 	var t traffic
 	b, err := bus.Open(ctx, bus.Options{InProcess: newLink(url, &t), Cluster: "calibration"})
 	if err != nil {
@@ -41,7 +58,7 @@ func calibrate(ctx context.Context, url string, server, count int) (c model.Cost
 		return c, err
 	}
 	defer st.close()
-	m := &bench{bus: b, streams: st, server: server, count: count, cluster: newCluster(999, count)}
+	m := &bench{bus: b, streams: st, server: server, count: count, cluster: newCluster(900+round, count)}
 	m.worker = &worker{cluster: m.cluster, bus: b}
 	r, err := newRepo([]*cluster{m.cluster})
 	if err != nil {
@@ -59,9 +76,9 @@ func calibrate(ctx context.Context, url string, server, count int) (c model.Cost
 	for _, step := range []struct {
 		cost    *model.Cost
 		measure func(context.Context) (model.Cost, error)
-	}{{&c.Fact, m.facts}, {&c.Alert, m.alerts}, {&c.Follow, m.follow}, {&c.Request, m.requests}, {&c.Lease, m.leases}, {&c.State, m.states}} {
+	}{{&c.Fact, m.facts}, {&c.Follow, m.follow}, {&c.Alert, m.alerts}, {&c.Request, m.requests}, {&c.Lease, m.leases}, {&c.State, m.states}} {
 		if *step.cost, err = step.measure(ctx); err != nil {
-			return c, fmt.Errorf("calibrate: %w", err)
+			return c, err
 		}
 	}
 	return c, nil
@@ -117,14 +134,14 @@ func (m *bench) facts(ctx context.Context) (model.Cost, error) {
 // follow hands out the facts that are stored.
 func (m *bench) follow(ctx context.Context) (model.Cost, error) {
 	return m.timed(func() error {
-		return m.bus.Replay(ctx, bus.Query{}, func(event.Event) error { return nil })
+		return m.bus.Replay(ctx, bus.Query{Subjects: []string{bus.FactsOf(m.cluster.name, "", "")}}, func(event.Event) error { return nil })
 	})
 }
 
 // alerts takes facts that are stored, one after the other.
 func (m *bench) alerts(ctx context.Context) (model.Cost, error) {
 	stored := make(chan struct{})
-	return m.consumed(ctx, events, func(ctx context.Context, take func()) error {
+	c, err := m.consumed(ctx, events, bus.AlertConsumer().Name, func(ctx context.Context, take func()) error {
 		return m.bus.Consume(ctx, bus.AlertConsumer(), func(context.Context, bus.Delivery) error { <-stored; take(); return nil })
 	}, func() error {
 		defer close(stored)
@@ -134,11 +151,13 @@ func (m *bench) alerts(ctx context.Context) (model.Cost, error) {
 		})
 		return err
 	}, func() error { return nil })
+	// The next one must not find what other rounds publish.
+	return c, errors.Join(err, m.streams.js.DeleteConsumer(ctx, events, bus.AlertConsumer().Name))
 }
 
 // requests are published while they are handed out, as after a push.
 func (m *bench) requests(ctx context.Context) (model.Cost, error) {
-	return m.consumed(ctx, syncs, func(ctx context.Context, take func()) error {
+	return m.consumed(ctx, syncs, "sync-"+event.Token(m.cluster.name), func(ctx context.Context, take func()) error {
 		return m.bus.Work(ctx, m.cluster.name, publishing, func(context.Context, *bus.Task) error { take(); return nil })
 	}, func() error { return nil }, func() error {
 		_, err := m.each(ctx, func(ctx context.Context, i int) error {
@@ -149,7 +168,7 @@ func (m *bench) requests(ctx context.Context) (model.Cost, error) {
 }
 
 // consumed is the time from publish, which follows before, until all was taken.
-func (m *bench) consumed(ctx context.Context, stream string, consume func(context.Context, func()) error, before, publish func() error) (c model.Cost, err error) {
+func (m *bench) consumed(ctx context.Context, stream, consumer string, consume func(context.Context, func()) error, before, publish func() error) (c model.Cost, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var taken atomic.Int64
@@ -161,7 +180,7 @@ func (m *bench) consumed(ctx context.Context, stream string, consume func(contex
 			}
 		})
 	}()
-	if err := errors.Join(m.streams.await(ctx, stream, 1), before()); err != nil {
+	if err := errors.Join(m.streams.known(ctx, stream, consumer), before()); err != nil {
 		return c, err
 	}
 	return m.timed(func() error {

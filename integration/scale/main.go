@@ -40,7 +40,7 @@ func main() {
 	flag.IntVar(&o.fleet.Slots, "slots", 32, "`number` of attempts at a time of each worker")
 	flag.DurationVar(&o.fleet.Service, "service", 100*time.Millisecond, "mean `time` that render and apply take")
 	flag.IntVar(&o.pushes, "pushes", 100, "`number` of pushes in a row")
-	flag.IntVar(&o.sample, "sample", 2000, "`number` of operations of each kind that are measured by themselves first")
+	flag.IntVar(&o.sample, "sample", 1000, "`number` of operations of each kind that are measured by themselves first")
 	flag.Uint64Var(&o.seed, "seed", 1, "`seed` of the times and of the choice of Applications")
 	flag.StringVar(&o.cases, "cases", "", "`expression` of the scenarios to run")
 	flag.DurationVar(&o.limit, "limit", 30*time.Minute, "longest `time` that a scenario may take")
@@ -83,7 +83,7 @@ func (o options) simulate(ctx context.Context, s *server, cases *regexp.Regexp) 
 	if err != nil {
 		return err
 	}
-	table(os.Stdout, fmt.Sprintf("what single operations cost here, %d of each, %g processors", o.sample, o.fleet.Cores), single(costs))
+	table(os.Stdout, fmt.Sprintf("what single operations cost here, best of %d rounds of %d of each, %g processors", rounds, o.sample, o.fleet.Cores), single(costs))
 	st, err := openStreams(s.url)
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func (o options) simulate(ctx context.Context, s *server, cases *regexp.Regexp) 
 	if err := fleet.settled(ctx, st); err != nil {
 		return err
 	}
-	return o.play(ctx, &run{simulation: fleet, streams: st, costs: costs, server: s.cmd.Process.Pid, pushes: o.pushes, others: o.sample}, cases)
+	return o.play(ctx, &run{simulation: fleet, streams: st, costs: costs, server: s.cmd.Process.Pid, pushes: o.pushes, others: o.sample * rounds}, cases)
 }
 
 func (o options) play(ctx context.Context, r *run, cases *regexp.Regexp) error {

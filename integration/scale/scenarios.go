@@ -223,6 +223,10 @@ func restart(ctx context.Context, r *run) ([]figure, error) {
 		all.Go(w.stop)
 	}
 	all.Wait()
+	before, err := r.observe(ctx)
+	if err != nil {
+		return nil, err
+	}
 	begun := time.Now()
 	if err := r.hire(ctx); err != nil {
 		return nil, err
@@ -242,14 +246,19 @@ func restart(ctx context.Context, r *run) ([]figure, error) {
 		})
 	}
 	all.Wait()
-	known, err := r.streams.look(ctx)
+	took := time.Since(begun) - connected
+	after, err := r.observe(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return []figure{
+	fleet := r.fleet
+	fleet.Cores = after.cores(before)
+	known := int(after.stored[states].messages) - r.others
+	fleet.Applications = known / fleet.Clusters
+	return append([]figure{
 		told("connected again", "s", connected.Seconds()),
-		wait("states read by all", time.Since(begun)-connected, r.fleet.Restart(r.costs)),
-		count("states read", read.Load(), (int(known[states].messages)-r.others)*r.fleet.Workers),
+		wait("states read by all", took, fleet.Restart(r.costs)),
+		count("states read", read.Load(), known*r.fleet.Workers),
 		told("readings that took more than 5 s", "", float64(again.Load())),
-	}, ctx.Err()
+	}, after.since(before)...), ctx.Err()
 }

@@ -192,6 +192,19 @@ func (s *streams) await(ctx context.Context, name string, consumers int) error {
 	}
 }
 
+// known waits until a stream has a consumer.
+func (s *streams) known(ctx context.Context, name, consumer string) error {
+	for {
+		_, err := s.js.Consumer(ctx, name, consumer)
+		if !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return err
+		}
+		if !pause(ctx, look) {
+			return fmt.Errorf("wait for consumer %s of %s: %w", consumer, name, context.Cause(ctx))
+		}
+	}
+}
+
 // idle waits until no request is left in the queue.
 func (s *streams) idle(ctx context.Context) error {
 	for {

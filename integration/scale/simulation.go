@@ -90,6 +90,8 @@ func (h hearing) Handle(ctx context.Context, r slog.Record) error {
 	case "pull failed; trying again":
 		h.heard.again.Add(1)
 		return nil
+	case "NATS is away", "NATS reported an error":
+		return nil // of a worker that was killed; a server that dies shows in everything else
 	}
 	return h.Handler.Handle(ctx, r)
 }

@@ -35,6 +35,15 @@ type Costs struct {
 	Digest  time.Duration // CPU to compare one Application with a commit
 }
 
+// Best is the smaller of each of two measurements.
+func (c Costs) Best(o Costs) Costs {
+	best := func(a, b Cost) Cost { return Cost{min(a.Wall, b.Wall), min(a.CPU, b.CPU)} }
+	return Costs{
+		Fact: best(c.Fact, o.Fact), Request: best(c.Request, o.Request), Lease: best(c.Lease, o.Lease), State: best(c.State, o.State),
+		Follow: best(c.Follow, o.Follow), Alert: best(c.Alert, o.Alert), Digest: min(c.Digest, o.Digest),
+	}
+}
+
 // What one attempt costs on the bus when it changes something. The first one of an
 // Application, and one that changes its health, tells one fact more.
 const (
