@@ -13,8 +13,8 @@ import (
 // collection, which takes some 50 ms.
 const (
 	restEvery = 10 * time.Second
-	restBelow = 8 << 20  // bytes allocated within restEvery: no work worth speaking of
-	restAbove = 16 << 20 // bytes allocated since memory was given back last
+	restBelow = 16 << 20 // bytes allocated within restEvery: no work worth speaking of
+	restAbove = 8 << 20  // bytes allocated since memory was given back last
 )
 
 // rest gives memory back to the system when a process comes to rest.

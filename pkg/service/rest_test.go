@@ -12,12 +12,12 @@ func TestMemoryIsGivenBackAtRest(t *testing.T) {
 		allocates []uint64 // between looks, in megabytes
 		want      []int    // the looks at which memory is given back
 	}{
-		"a process that never did much":            {allocates: []uint64{1, 1, 1, 1}},
-		"work that goes on":                        {allocates: []uint64{100, 100, 9, 8}},
-		"work that ended":                          {allocates: []uint64{100, 100, 1, 1}, want: []int{2}},
-		"work that ended twice":                    {allocates: []uint64{100, 1, 1, 100, 1}, want: []int{1, 4}},
-		"little work for long":                     {allocates: []uint64{7, 7, 7, 7, 7, 7}, want: []int{2, 5}},
-		"a short piece of work that is not enough": {allocates: []uint64{8, 1, 1}},
+		"a process that never did much": {allocates: []uint64{1, 1, 1, 1}},
+		"work that goes on":             {allocates: []uint64{100, 100, 17, 16}},
+		"work that ended":               {allocates: []uint64{100, 100, 1, 1}, want: []int{2}},
+		"work that ended twice":         {allocates: []uint64{100, 1, 1, 100, 1}, want: []int{1, 4}},
+		"a little now and then":         {allocates: []uint64{1, 9, 1, 1, 9, 1}, want: []int{1, 4}},
+		"little work for long":          {allocates: []uint64{3, 3, 3, 3, 3, 3}, want: []int{2, 5}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
