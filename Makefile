@@ -56,6 +56,12 @@ simulate: ## Simulate 100 clusters of 500 Applications on a real JetStream; fail
 	$(GO) build -o bin/scale ./integration/scale
 	exec bin/scale $(SCALE)
 
+.PHONY: bench-compare
+bench-compare: build ## Measure nine rounds against docs/performance.json; fails when something became worse by a fifth
+	$(say) 'bench-compare: nine rounds; CASES=expression compares other cases'
+	$(GO) build -o bin/bench ./integration/bench
+	exec bin/bench --version '$(VERSION)' --rounds 9 --json bin/bench-compare.json --against docs/performance.json --cases '$(or $(CASES),^(fleet-200|quiet|hot-paths)$$)'
+
 ##@ Build
 
 .PHONY: build

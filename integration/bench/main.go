@@ -89,6 +89,7 @@ var measurements = []measurement{
 	{name: "workers", run: func(ctx context.Context, b *bench) error {
 		return b.workers(ctx, workers{applications: 200, counts: []int{1, 2, 4}})
 	}},
+	{name: "hot-paths", run: func(ctx context.Context, b *bench) error { return b.hotPaths(ctx) }, alone: true},
 	{name: "receiver", run: func(ctx context.Context, b *bench) error { return b.receiver(ctx) }, alone: true},
 }
 

@@ -183,7 +183,7 @@ func (s scenario) input(t *testing.T) plan.Input {
 }
 
 // entry is what the inventory holds after the object was applied.
-func entry(t *testing.T, a *v1alpha1.Application, text string) inventory.Entry {
+func entry(t testing.TB, a *v1alpha1.Application, text string) inventory.Entry {
 	t.Helper()
 	u, words := parseObject(t, text)
 	e := inventory.Entry{ID: object.IDOf(u), Version: u.GroupVersionKind().Version, UID: string(u.GetUID())}
@@ -216,7 +216,7 @@ func fields(u *unstructured.Unstructured) string {
 	return string(b)
 }
 
-func prepared(t *testing.T, a *v1alpha1.Application, texts ...string) object.Set {
+func prepared(t testing.TB, a *v1alpha1.Application, texts ...string) object.Set {
 	t.Helper()
 	var objects []object.Object
 	for _, text := range texts {
@@ -250,7 +250,7 @@ var kinds = map[string]struct {
 // parseObject reads "<kind> <name>[=<value>] <word>...". The words are uid:<uid>,
 // rv:<resourceVersion>, ours, owner:<mark>, deleting, edited:<manager>, complete,
 // failed, and <annotation>:<value> for those of Plumb; others are for the caller.
-func parseObject(t *testing.T, text string) (*unstructured.Unstructured, []string) {
+func parseObject(t testing.TB, text string) (*unstructured.Unstructured, []string) {
 	t.Helper()
 	words := strings.Fields(text)
 	kind, ok := kinds[words[0]]

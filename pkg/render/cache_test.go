@@ -365,3 +365,13 @@ func TestTreeWithoutDigestIsPassedOn(t *testing.T) {
 		t.Errorf("%d renders, want 2", n)
 	}
 }
+
+// A push to a repository whose other Applications render as before.
+func BenchmarkCacheHit(b *testing.B) {
+	cache := render.Cached(newRenderer(b, render.Options{}), render.CacheOptions{})
+	q := render.Request{Name: "web", Namespace: "team", Source: v1alpha1.Source{Path: "app"}, Tree: files{
+		"app/one.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\n",
+		"app/two.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: two}\n",
+	}.tree(b)}
+	benchmark(b, cache, q)
+}
