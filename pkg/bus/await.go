@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -20,10 +21,11 @@ func (b *Bus) AwaitLease(ctx context.Context, key, holder string) (*Lease, error
 	}
 	watching, cancel := context.WithCancel(ctx)
 	freed, ended := make(chan struct{}, 1), make(chan struct{})
+	var vanished atomic.Bool
 	defer func() { cancel(); <-ended }()
 	go func() {
 		defer close(ended)
-		b.watchFreed(watching, key, freed)
+		b.watchFreed(watching, key, freed, &vanished)
 	}()
 	for errors.Is(err, ErrHeld) {
 		if err := b.AskToYield(ctx, key); err != nil {
@@ -34,6 +36,9 @@ func (b *Bus) AwaitLease(ctx context.Context, key, holder string) (*Lease, error
 		}
 		b.awaitFreed(ctx, freed)
 		lease, err = b.Lease(ctx, key, holder)
+	}
+	if lease != nil {
+		lease.inherited = vanished.Load()
 	}
 	return lease, err
 }
@@ -49,12 +54,16 @@ func (b *Bus) awaitFreed(ctx context.Context, freed <-chan struct{}) {
 	}
 }
 
-// watchFreed tells of every deletion and expiry of a lease.
-func (b *Bus) watchFreed(ctx context.Context, key string, freed chan<- struct{}) {
+// watchFreed tells of every deletion and expiry of a lease, and whether there was one
+// of the latter.
+func (b *Bus) watchFreed(ctx context.Context, key string, freed chan<- struct{}, vanished *atomic.Bool) {
 	t := &tail{
 		bus: b, stream: bucketStream(leasesBucket), subjects: []string{keyPrefix(leasesBucket) + key},
 		policy: jetstream.DeliverLastPerSubjectPolicy,
 		handle: func(msg jetstream.Msg, _ *jetstream.MsgMetadata) error {
+			if msg.Headers().Get(jetstream.MarkerReasonHeader) != "" {
+				vanished.Store(true)
+			}
 			if deleted(msg) {
 				signal(freed)
 			}

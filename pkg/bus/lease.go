@@ -32,6 +32,8 @@ type Lease struct {
 	value []byte
 	own   tenure
 
+	inherited bool // see Inherited
+
 	beating sync.Mutex // one exchange about this lease at a time
 
 	mu        sync.Mutex
@@ -241,6 +243,10 @@ func (l *Lease) Guard() error {
 	}
 	return nil
 }
+
+// Inherited says whether who held the lease before was seen to vanish while this holder
+// waited for it: its lease expired, and what it was about may be half done.
+func (l *Lease) Inherited() bool { return l.inherited }
 
 // Lost is closed once the lease is known to be lost.
 func (l *Lease) Lost() <-chan struct{} { return l.lost }

@@ -84,7 +84,10 @@ func TestAReleasedLeaseIsTakenOverAtOnce(t *testing.T) {
 	lease := take(t, first, "worker-1")
 	got := make(chan error, 1)
 	go func() {
-		_, err := second.AwaitLease(t.Context(), webLease, "worker-2")
+		heir, err := second.AwaitLease(t.Context(), webLease, "worker-2")
+		if err == nil && heir.Inherited() {
+			err = errors.New("it says that the holder before vanished, who released it")
+		}
 		got <- err
 	}()
 	receive(t, "the newcomer's wish", lease.Yielded())
@@ -106,8 +109,12 @@ func TestAVanishedHoldersLeaseExpiresAndIsTakenOver(t *testing.T) {
 		t.Error("writing is allowed after the bus was closed")
 	}
 	begun := time.Now()
-	if _, err := second.AwaitLease(t.Context(), webLease, "worker-2"); err != nil {
+	heir, err := second.AwaitLease(t.Context(), webLease, "worker-2")
+	if err != nil {
 		t.Fatal(err)
+	}
+	if !heir.Inherited() {
+		t.Error("nothing says that the holder before vanished")
 	}
 	took := time.Since(begun)
 	t.Logf("taken over after %s; the lease lives %s", took, fast.LeaseTTL)

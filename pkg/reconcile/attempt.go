@@ -29,7 +29,7 @@ type attempt struct {
 	request *eventsv1.SyncRequested
 	cause   string          // id of the request's event
 	asked   time.Time       // when that was
-	again   bool            // the request was handed out before
+	again   bool            // the request was handed out before, or who held the lease vanished
 	mark    uint64          // a fetch that began after it is new enough
 	life    context.Context // of the attempt, without its own time limit
 	slot    *bus.Slot
@@ -101,7 +101,7 @@ func (t *attempt) conclude(ctx context.Context, a *v1alpha1.Application, b begun
 		// This process ends, which is no failure of the Application. The request
 		// goes to another worker at once.
 		return fault.Retry("", "sync %s: the worker ends: %w", t.key, o.err)
-	case o.result == v1alpha1.ResultSuperseded && (a.Status.LastAttempt == nil || a.Status.LastAttempt.Number < b.number):
+	case o.result == v1alpha1.ResultSuperseded && !o.unannounced && (a.Status.LastAttempt == nil || a.Status.LastAttempt.Number < b.number):
 		return o.err
 	}
 	if err := failpoint.Hit(failpoint.StatusLast); err != nil {
@@ -138,8 +138,9 @@ func superseded(err error) error {
 }
 
 // first is the first status write. It carries the resourceVersion of the read,
-// so of two attempts that overlap against all odds, one stops here.
-func (t *attempt) first(ctx context.Context, a *v1alpha1.Application, b begun, made source.Assembly, owned inventory.Inventory) (*v1alpha1.Application, error) {
+// so of two attempts that overlap against all odds, one stops here. A brief attempt
+// leaves it out: its last one does the same.
+func (t *attempt) first(ctx context.Context, a *v1alpha1.Application, b begun, made source.Assembly, owned inventory.Inventory, brief bool) (*v1alpha1.Application, error) {
 	if err := failpoint.Hit(failpoint.StatusFirst); err != nil {
 		return a, err
 	}
@@ -149,13 +150,16 @@ func (t *attempt) first(ctx context.Context, a *v1alpha1.Application, b begun, m
 	if ctx.Err() != nil {
 		return a, context.Cause(ctx)
 	}
-	next := a.DeepCopy()
-	next.Status = b.starting(a, made, owned)
-	// Once begun it is carried to its answer: an attempt that is asked to yield
-	// meanwhile must know whether its number stands in the status, to end it there.
-	written, err := t.r.writeStatus(context.WithoutCancel(ctx), a, next)
-	if err != nil {
-		return a, superseded(err)
+	written := a
+	if !brief {
+		next := a.DeepCopy()
+		next.Status = b.starting(a, made, owned)
+		// Once begun it is carried to its answer: an attempt that is asked to yield
+		// meanwhile must know whether its number stands in the status, to end it there.
+		var err error
+		if written, err = t.r.writeStatus(context.WithoutCancel(ctx), a, next); err != nil {
+			return a, superseded(err)
+		}
 	}
 	t.r.report.Later(ctx, report.Fact{
 		Type: event.SyncStarted, ID: report.AttemptID(a, b.number, "started"), Cause: t.cause,

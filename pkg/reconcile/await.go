@@ -165,20 +165,21 @@ type following struct {
 	err  error
 }
 
-// selections are one watch for each kind and namespace.
+// selections are one watch for each kind and namespace. A single object is watched by
+// its name: for a label the API server goes through all objects of the namespace.
 func (f *following) selections(key app.Key) []cluster.Selection {
-	known := map[cluster.Selection]bool{}
-	var all []cluster.Selection
+	names := map[cluster.Selection][]string{}
 	for id, version := range f.open {
-		s := cluster.Selection{
-			GroupVersionKind: schema.GroupVersionKind{Group: id.Group, Version: version, Kind: id.Kind},
-			Namespace:        id.Namespace,
-			Labels:           v1alpha1.OwnerLabel + "=" + v1alpha1.OwnerHash(key),
+		gvk := schema.GroupVersionKind{Group: id.Group, Version: version, Kind: id.Kind}
+		s := cluster.Selection{GroupVersionKind: gvk, Namespace: id.Namespace}
+		names[s] = append(names[s], id.Name)
+	}
+	var all []cluster.Selection
+	for s, of := range names {
+		if s.Name = of[0]; len(of) > 1 {
+			s.Name, s.Labels = "", v1alpha1.OwnerLabel+"="+v1alpha1.OwnerHash(key)
 		}
-		if !known[s] {
-			known[s] = true
-			all = append(all, s)
-		}
+		all = append(all, s)
 	}
 	return all
 }

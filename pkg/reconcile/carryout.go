@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -18,12 +19,13 @@ import (
 )
 
 // carryOut writes what the plan says, between the two status writes. A plan that
-// would send nothing needs no first one.
+// would send nothing needs no first one, and neither does a brief one.
 func (t *attempt) carryOut(ctx context.Context, a *v1alpha1.Application, b begun, s fetched, inputs *v1alpha1.Inputs, p plan.Plan, owned inventory.Inventory) (*v1alpha1.Application, outcome, error) {
+	unannounced := brief(a, p)
 	if !p.Settled() {
 		owned = p.Claim(owned)
 		var err error
-		if a, err = t.first(ctx, a, b, s.made, owned); err != nil {
+		if a, err = t.first(ctx, a, b, s.made, owned, unannounced); err != nil {
 			return a, t.failed(ctx, err, s, inputs, owned), nil
 		}
 	}
@@ -34,18 +36,43 @@ func (t *attempt) carryOut(ctx context.Context, a *v1alpha1.Application, b begun
 	}
 	o := outcome{
 		result: v1alpha1.ResultSucceeded, revision: s.made.Revision, fetched: s.made.Began, inputs: inputs,
-		owned: result.Inventory(owned), outcomes: result.Outcomes, drifted: drifted(result), deferred: p.Deferred, run: b.run,
+		owned: result.Inventory(owned), outcomes: result.Outcomes, drifted: drifted(result), deferred: p.Deferred, run: b.run, unannounced: unannounced,
 		tidy: t.tidy(context.WithoutCancel(ctx), s, p, result),
 	}
 	t.tellDrift(ctx, a, b, s, result)
 	t.wake(ctx, result)
 	if err != nil {
 		f := t.failed(ctx, fault.As(fault.ApplyFailed, err), s, inputs, o.owned)
-		f.outcomes, f.tidy = o.outcomes, o.tidy
+		f.outcomes, f.tidy, f.unannounced = o.outcomes, o.tidy, unannounced
 		return a, f, nil
 	}
 	o.applied, o.note = true, tally(result)+blocked(result)
-	return a, t.judge(ctx, a, b, o), nil
+	return a, t.judge(ctx, a, b, s, o), nil
+}
+
+// maxBrief is how many objects a brief attempt writes at most.
+const maxBrief = 16
+
+// brief says that the plan changes a few objects that the inventory holds, after an
+// attempt that succeeded, and nothing else. Then nothing is there to be remembered before
+// the first write, and the attempt ends within moments: its only status write is its
+// last. What a worker that dies amid it leaves is found by the request, which comes back
+// or whose lease expires, and else as drift, so that drift has to be healed
+// (docs/decisions/016-brief-attempts.md).
+func brief(a *v1alpha1.Application, p plan.Plan) bool {
+	last, count := a.Status.LastAttempt, 0
+	if last == nil || last.Result != v1alpha1.ResultSucceeded || !heals(a, "") || len(p.SyncFail) > 0 || p.Deferred {
+		return false
+	}
+	for _, action := range p.Actions() {
+		if !action.Verb.Works() {
+			continue
+		}
+		if count++; action.Verb != plan.Update || action.Hook != plan.Sync {
+			return false
+		}
+	}
+	return count <= maxBrief
 }
 
 // apply runs the plan; between stages the worker slot serves others.
@@ -58,21 +85,46 @@ func (t *attempt) apply(ctx context.Context, s fetched, p plan.Plan) (result app
 	return result, err
 }
 
-// judge ends the attempt at once when all is healthy, and else leaves the rest
-// of the wait to the finisher.
-func (t *attempt) judge(ctx context.Context, a *v1alpha1.Application, b begun, o outcome) outcome {
+// judge ends the attempt at once when all is healthy or becomes so within moments, and
+// else leaves the rest of the wait to the finisher.
+func (t *attempt) judge(ctx context.Context, a *v1alpha1.Application, b begun, s fetched, o outcome) outcome {
 	if err := failpoint.Hit(failpoint.Health); err != nil {
 		return t.failed(ctx, err, fetched{}, o.inputs, o.owned)
 	}
 	reports := t.reports(a, o)
-	o.health = health.Worst(reports)
-	if o.health.Total == 0 || o.health.Status == health.Healthy {
+	if o.health = health.Worst(reports); !well(o.health) && o.health.Status != health.Degraded && !o.unannounced {
+		reports = t.linger(ctx, a, s, o, reports)
+		o.health = health.Worst(reports)
+	}
+	if well(o.health) {
 		return o
 	}
 	o.result = v1alpha1.ResultWaiting
 	o.deadline = b.startedAt.Add(timeout(a))
 	t.r.finisher.expect(a.Key(), known{number: b.number, reports: reports, details: t.details(ctx, o), veil: t.stages.veil, since: t.r.now()})
 	return o
+}
+
+func well(s health.Summary) bool { return s.Total == 0 || s.Status == health.Healthy }
+
+// lingering is how long an attempt itself waits for health. Much of what there is in
+// Kubernetes is healthy once its controller has seen it: a status that says so spares
+// one that says that it is waited for.
+const lingering = 2 * time.Second
+
+// linger looks for moments what becomes of the objects, without a worker slot, and
+// returns what is known of them then.
+func (t *attempt) linger(ctx context.Context, a *v1alpha1.Application, s fetched, o outcome, reports map[object.ID]health.Report) map[object.ID]health.Report {
+	limited, cancel := context.WithTimeout(ctx, lingering)
+	defer cancel()
+	judged, open := awaited(o.owned, reports, t.r.judgeOf(a))
+	t.slot.Release()
+	_ = t.stages.stage(limited, "health", func(ctx context.Context) error {
+		_ = follow(ctx, s.client, t.key, open, judged.see) // what fails here is for the finisher to find
+		return nil
+	})
+	_ = t.slot.Acquire(ctx) // the end is written without a slot, too
+	return judged.all()
 }
 
 // reports judges every owned object: by what the attempt saw of it, else by what

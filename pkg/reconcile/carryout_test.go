@@ -36,3 +36,43 @@ func TestReportsAwaitNothingThatIsToGo(t *testing.T) {
 		})
 	}
 }
+
+func TestBriefAttempts(t *testing.T) {
+	succeeded := &v1alpha1.LastAttempt{Result: v1alpha1.ResultSucceeded}
+	update := plan.Action{Verb: plan.Update}
+	many := make([]plan.Action, maxBrief+1)
+	for i := range many {
+		many[i] = update
+	}
+	cases := map[string]struct {
+		last    *v1alpha1.LastAttempt
+		drift   v1alpha1.DriftPolicy
+		actions []plan.Action
+		prune   []plan.Action
+		fail    []plan.Stage
+		want    bool
+	}{
+		"an update of what is owned is":                {last: succeeded, actions: []plan.Action{update, {Verb: plan.Unchanged}}, want: true},
+		"the first attempt is not":                     {actions: []plan.Action{update}},
+		"one after a failure is not":                   {last: &v1alpha1.LastAttempt{Result: v1alpha1.ResultFailed}, actions: []plan.Action{update}},
+		"one amid a wait for health is not":            {last: &v1alpha1.LastAttempt{Result: v1alpha1.ResultWaiting}, actions: []plan.Action{update}},
+		"one whose remains nobody would heal is not":   {last: succeeded, drift: v1alpha1.DriftWarn, actions: []plan.Action{update}},
+		"one that creates is not":                      {last: succeeded, actions: []plan.Action{update, {Verb: plan.Create}}},
+		"one that adopts is not":                       {last: succeeded, actions: []plan.Action{{Verb: plan.Adopt}}},
+		"one that replaces is not":                     {last: succeeded, actions: []plan.Action{{Verb: plan.Replace}}},
+		"one that runs a hook is not":                  {last: succeeded, actions: []plan.Action{{Verb: plan.Update, Hook: plan.PreSync}}},
+		"one that deletes is not":                      {last: succeeded, actions: []plan.Action{update}, prune: []plan.Action{{Verb: plan.Prune}}},
+		"one that may run hooks of its failure is not": {last: succeeded, actions: []plan.Action{update}, fail: []plan.Stage{{}}},
+		"one of many objects is not":                   {last: succeeded, actions: many},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := &v1alpha1.Application{Status: v1alpha1.ApplicationStatus{LastAttempt: c.last}}
+			a.Spec.Sync.Drift = c.drift
+			p := plan.Plan{Stages: []plan.Stage{{Actions: c.actions}}, Prune: c.prune, SyncFail: c.fail}
+			if got := brief(a, p); got != c.want {
+				t.Errorf("brief: %v, want %v", got, c.want)
+			}
+		})
+	}
+}
