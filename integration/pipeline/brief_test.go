@@ -2,11 +2,14 @@ package pipeline
 
 import (
 	"errors"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/plumb-gitops/plumb/integration/stack"
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/failpoint"
 )
 
@@ -35,6 +38,7 @@ func TestAWorkerKilledAmidABriefAttempt(t *testing.T) {
 			s.Create(t, a)
 			before := s.Live(t, a.Key(), head(t, s, a.Key()))
 			first.Kill()
+			ripe(t, s, before)
 
 			victim := s.Start(t, stack.Options{Failpoint: c.point, Action: c.action})
 			revision := s.Push(t, repo, pair("new"))
@@ -73,8 +77,9 @@ func TestARevertOvertakesABriefAttempt(t *testing.T) {
 	a := stack.Application(ns, "app", repo, "app")
 	first := s.Start(t, stack.Options{})
 	s.Create(t, a)
-	s.Live(t, a.Key(), head(t, s, a.Key()))
+	before := s.Live(t, a.Key(), head(t, s, a.Key()))
 	first.Kill()
+	ripe(t, s, before)
 
 	slow := s.Start(t, stack.Options{Failpoint: failpoint.StatusLast, Action: "hold"})
 	defer slow.Kill()
@@ -84,6 +89,48 @@ func TestARevertOvertakesABriefAttempt(t *testing.T) {
 	slow.Release(t)
 	want := map[string]map[string]string{"one": {"value": "old"}, "two": {"value": "old"}}
 	s.Eventually(t, "what was applied is reverted", func() error {
+		if diff := cmp.Diff(want, s.Owned(t, a.Key(), ns)); diff != "" {
+			return errors.New(diff)
+		}
+		return stack.Ready(s.Get(t, a.Key()))
+	})
+}
+
+// ripe waits until the last attempt is so long ago that the next may be brief.
+func ripe(t *testing.T, s *stack.Stack, a *v1alpha1.Application) {
+	t.Helper()
+	last := a.Status.LastAttempt
+	s.Eventually(t, "the attempt is a while ago", func() error {
+		if ago := time.Since(last.StartedAt.Add(last.Duration.Duration)); ago < 4*time.Second {
+			return fmt.Errorf("it ended %s ago", ago)
+		}
+		return nil
+	})
+}
+
+// Without the request, and without anything that waited for the lease, what a brief
+// attempt left is drift.
+func TestWhatABriefAttemptLeftIsDrift(t *testing.T) {
+	s := stack.New(t)
+	ns := s.Kube.Namespace(t)
+	repo := s.Repo(t, "left/"+ns, pair("old"))
+	a := stack.Application(ns, "app", repo, "app")
+	first := s.Start(t, stack.Options{})
+	s.Create(t, a)
+	before := s.Live(t, a.Key(), head(t, s, a.Key()))
+	first.Kill()
+	ripe(t, s, before)
+
+	victim := s.Start(t, stack.Options{Failpoint: failpoint.StatusLast, Action: "kill"})
+	s.Push(t, repo, pair("new"))
+	s.AwaitEnd(t, victim)
+	deleteStreams(t, s)
+	s.PushSilently(t, repo, pair("old"))
+	heir := s.Start(t, stack.Options{})
+	defer heir.Kill()
+	s.Scan(t, time.Second)
+	want := map[string]map[string]string{"one": {"value": "old"}, "two": {"value": "old"}}
+	s.Eventually(t, "drift is healed", func() error {
 		if diff := cmp.Diff(want, s.Owned(t, a.Key(), ns)); diff != "" {
 			return errors.New(diff)
 		}

@@ -21,7 +21,9 @@ const Manager = "plumb"
 
 // Hash is the hash of Plumb's own entry in managedFields without the fields at the
 // pointers: it moves with every edit of a field that Git owns, whoever made it, and
-// never with what others own or with status. It is empty when Plumb owns nothing.
+// never with what others own or with status. What Plumb itself writes moves it by the
+// second: the API server notes when a manager last changed something. It is empty when
+// Plumb owns nothing.
 func Hash(u *unstructured.Unstructured, without ...Pointer) string {
 	own, found := entryOf(u)
 	if !found {
@@ -39,7 +41,7 @@ func Hash(u *unstructured.Unstructured, without ...Pointer) string {
 	if json.Unmarshal(owned, &tree) != nil {
 		return ""
 	}
-	sorted, err := json.Marshal([]any{own.APIVersion, tree}) // maps are written sorted
+	sorted, err := json.Marshal([]any{own.APIVersion, own.Time, tree}) // maps are written sorted
 	if err != nil {
 		return ""
 	}

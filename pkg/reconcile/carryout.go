@@ -21,7 +21,7 @@ import (
 // carryOut writes what the plan says, between the two status writes. A plan that
 // would send nothing needs no first one, and neither does a brief one.
 func (t *attempt) carryOut(ctx context.Context, a *v1alpha1.Application, b begun, s fetched, inputs *v1alpha1.Inputs, p plan.Plan, owned inventory.Inventory) (*v1alpha1.Application, outcome, error) {
-	unannounced := brief(a, p)
+	unannounced := brief(a, p, t.r.now())
 	if !p.Settled() {
 		owned = p.Claim(owned)
 		var err error
@@ -59,9 +59,9 @@ const maxBrief = 16
 // last. What a worker that dies amid it leaves is found by the request, which comes back
 // or whose lease expires, and else as drift, so that drift has to be healed
 // (docs/decisions/016-brief-attempts.md).
-func brief(a *v1alpha1.Application, p plan.Plan) bool {
-	last, count := a.Status.LastAttempt, 0
-	if last == nil || last.Result != v1alpha1.ResultSucceeded || !heals(a, "") || len(p.SyncFail) > 0 || p.Deferred {
+func brief(a *v1alpha1.Application, p plan.Plan, now time.Time) bool {
+	count := 0
+	if !mayBeBrief(a, now) || len(p.SyncFail) > 0 || p.Deferred {
 		return false
 	}
 	for _, action := range p.Actions() {
@@ -73,6 +73,25 @@ func brief(a *v1alpha1.Application, p plan.Plan) bool {
 		}
 	}
 	return count <= maxBrief
+}
+
+// apart is how long after another an attempt may be brief: the API server notes by the
+// second when Plumb changed an object.
+const apart = 3 * time.Second
+
+// mayBeBrief says whether a brief attempt may begin now, by what the status says.
+func mayBeBrief(a *v1alpha1.Application, now time.Time) bool {
+	last := a.Status.LastAttempt
+	if last == nil || last.Result != v1alpha1.ResultSucceeded || last.Duration == nil || !heals(a, "") {
+		return false
+	}
+	return now.Sub(last.StartedAt.Add(last.Duration.Duration)) >= apart
+}
+
+// unsettled is the inventory for an attempt that comes after one that may have been
+// brief and left no trace: nobody knows what it wrote.
+func unsettled(owned inventory.Inventory) inventory.Inventory {
+	return owned.Claim(owned.Entries()...)
 }
 
 // apply runs the plan; between stages the worker slot serves others.

@@ -37,8 +37,15 @@ func TestReportsAwaitNothingThatIsToGo(t *testing.T) {
 	}
 }
 
+// endedBefore is an attempt that succeeded a while before noon.
+func endedBefore(before time.Duration) *v1alpha1.LastAttempt {
+	return &v1alpha1.LastAttempt{
+		Result: v1alpha1.ResultSucceeded, StartedAt: metav1.NewMicroTime(noon.Add(-before - time.Second)), Duration: &metav1.Duration{Duration: time.Second},
+	}
+}
+
 func TestBriefAttempts(t *testing.T) {
-	succeeded := &v1alpha1.LastAttempt{Result: v1alpha1.ResultSucceeded}
+	succeeded := endedBefore(time.Minute)
 	update := plan.Action{Verb: plan.Update}
 	many := make([]plan.Action, maxBrief+1)
 	for i := range many {
@@ -53,6 +60,7 @@ func TestBriefAttempts(t *testing.T) {
 		want    bool
 	}{
 		"an update of what is owned is":                {last: succeeded, actions: []plan.Action{update, {Verb: plan.Unchanged}}, want: true},
+		"one right after another is not":               {last: endedBefore(time.Second), actions: []plan.Action{update}},
 		"the first attempt is not":                     {actions: []plan.Action{update}},
 		"one after a failure is not":                   {last: &v1alpha1.LastAttempt{Result: v1alpha1.ResultFailed}, actions: []plan.Action{update}},
 		"one amid a wait for health is not":            {last: &v1alpha1.LastAttempt{Result: v1alpha1.ResultWaiting}, actions: []plan.Action{update}},
@@ -70,7 +78,7 @@ func TestBriefAttempts(t *testing.T) {
 			a := &v1alpha1.Application{Status: v1alpha1.ApplicationStatus{LastAttempt: c.last}}
 			a.Spec.Sync.Drift = c.drift
 			p := plan.Plan{Stages: []plan.Stage{{Actions: c.actions}}, Prune: c.prune, SyncFail: c.fail}
-			if got := brief(a, p); got != c.want {
+			if got := brief(a, p, noon); got != c.want {
 				t.Errorf("brief: %v, want %v", got, c.want)
 			}
 		})

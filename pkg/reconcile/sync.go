@@ -41,6 +41,9 @@ func (t *attempt) sync(ctx context.Context, a *v1alpha1.Application, b begun) (*
 		o.unread = true
 		return a, o, nil
 	}
+	if t.again && mayBeBrief(a, t.r.now()) {
+		owned = unsettled(owned)
+	}
 	s, err := t.fetch(ctx, a)
 	if err != nil {
 		return a, t.failed(ctx, err, s, nil, owned), nil
