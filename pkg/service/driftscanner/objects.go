@@ -167,8 +167,12 @@ func (o *objects) changed(u *unstructured.Unstructured) {
 	if !owned {
 		return
 	}
-	if before, known := o.records.put(object.IDOf(u), now); !known || before != now {
+	before, known := o.records.put(object.IDOf(u), now)
+	if !known || before != now {
 		o.mark(now.owner)
+	}
+	if known && before.owner != now.owner { // who lost it may have been examined before this was told
+		o.mark(before.owner)
 	}
 }
 
