@@ -209,17 +209,15 @@ func (w *world) repository(ctx context.Context, applications int, label string) 
 	return repo, err
 }
 
-// profile writes CPU profiles of five seconds of plumb up and of the control plane, and
-// what their metrics are when the returned function is called.
+// profile writes a CPU profile of five seconds, and what the metrics of plumb up and of
+// the API server are when the returned function is called.
 func (b *bench) profile(ctx context.Context, p *plumb, file string) (end func() error) {
-	const profile = "/debug/pprof/profile?seconds=5"
-	done := make(chan error, 2)
-	go func() { done <- save(ctx, http.DefaultClient, p.admin+profile, file+".pprof") }()
-	go func() { done <- save(ctx, b.api, b.host+profile, file+".api.pprof") }()
+	done := make(chan error, 1)
+	go func() { done <- save(ctx, http.DefaultClient, p.admin+"/debug/pprof/profile?seconds=5", file+".pprof") }()
 	return func() error {
 		return errors.Join(
 			save(ctx, b.api, b.host+"/metrics", file+".api"),
-			save(ctx, http.DefaultClient, p.admin+"/metrics", file+".metrics"), <-done, <-done)
+			save(ctx, http.DefaultClient, p.admin+"/metrics", file+".metrics"), <-done)
 	}
 }
 
