@@ -118,11 +118,7 @@ func (b *bench) fleetCases(ctx context.Context, f fleet, ns string, repo *gitser
 	if err != nil {
 		return fmt.Errorf("first sync: %w", err)
 	}
-	files := map[string][]byte{}
-	for i := range f.applications {
-		maps.Copy(files, filesOf(i, "two"))
-	}
-	sha, err := repo.CommitAndPush(ctx, "Change all", files)
+	sha, err := pushAll(ctx, repo, f.applications, "two")
 	if err != nil {
 		return err
 	}
@@ -201,12 +197,17 @@ func (w *world) repository(ctx context.Context, applications int, label string) 
 	if err != nil {
 		return nil, err
 	}
+	_, err = pushAll(ctx, repo, applications, "one")
+	return repo, err
+}
+
+// pushAll pushes a commit that writes the files of all Applications.
+func pushAll(ctx context.Context, repo *gitserver.Repo, applications int, change string) (sha string, err error) {
 	files := map[string][]byte{}
 	for i := range applications {
-		maps.Copy(files, filesOf(i, "one"))
+		maps.Copy(files, filesOf(i, change))
 	}
-	_, err = repo.CommitAndPush(ctx, "Add all", files)
-	return repo, err
+	return repo.CommitAndPush(ctx, "Write all: "+change, files)
 }
 
 // profile writes a CPU profile of five seconds, and what the metrics of plumb up and of

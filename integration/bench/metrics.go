@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -13,19 +14,11 @@ import (
 
 // metric is the sum of a metric of plumb up over its labels; 0 as long as there is none.
 func (p *plumb) metric(ctx context.Context, name string) (float64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.admin+"/metrics", nil)
+	text, err := get(ctx, http.DefaultClient, p.admin+"/metrics")
 	if err != nil {
 		return 0, err
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("read metric %s: %s", name, resp.Status)
-	}
-	return sumOf(resp.Body, name)
+	return sumOf(bytes.NewReader(text), name)
 }
 
 // sumOf reads the text format of Prometheus.

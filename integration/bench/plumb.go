@@ -8,10 +8,8 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/plumb-gitops/plumb/integration/gitserver"
@@ -60,10 +58,8 @@ dashboard: {listen: "127.0.0.1:%d"}
 	if s.sweep > 0 {
 		config += fmt.Sprintf("driftScanner: {interval: %s}\n", s.sweep)
 	}
-	for name, text := range map[string]string{"secret": secret + "\n", "plumb.yaml": config} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			return nil, err
-		}
+	if err := writeAll(dir, map[string]string{"secret": secret + "\n", "plumb.yaml": config}); err != nil {
+		return nil, err
 	}
 	p := &plumb{
 		hook:  fmt.Sprintf("http://127.0.0.1:%d/hooks/bench", ports[1]),
@@ -71,23 +67,14 @@ dashboard: {listen: "127.0.0.1:%d"}
 		api:   fmt.Sprintf("http://127.0.0.1:%d", ports[2]),
 		token: filepath.Join(dir, "data", "token"),
 	}
-	p.log = filepath.Join(dir, "log")
-	log, err := os.Create(p.log)
-	if err != nil {
+	if err := p.start(dir, "plumb", filepath.Join(b.bin, "plumb"), "up", "--config", filepath.Join(dir, "plumb.yaml")); err != nil {
 		return nil, err
-	}
-	defer log.Close()
-	p.cmd = exec.Command(filepath.Join(b.bin, "plumb"), "up", "--config", filepath.Join(dir, "plumb.yaml"))
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start plumb up: %w; build it with: make build", err)
 	}
 	return p, p.await(ctx, p.admin+"/readyz")
 }
 
 // await returns when the readiness URL answers 200.
-func (p *plumb) await(ctx context.Context, url string) error {
+func (p *process) await(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for ctx.Err() == nil {
@@ -101,7 +88,7 @@ func (p *plumb) await(ctx context.Context, url string) error {
 		time.Sleep(50 * time.Millisecond)
 	}
 	p.stop()
-	return fmt.Errorf("plumb up did not become ready:\n%s", p.tail())
+	return fmt.Errorf("%s did not become ready:\n%s", filepath.Base(p.cmd.Path), p.tail())
 }
 
 func (p *plumb) announce(ctx context.Context, repo *gitserver.Repo, sha string) error {
@@ -111,7 +98,7 @@ func (p *plumb) announce(ctx context.Context, repo *gitserver.Repo, sha string) 
 }
 
 // tail is the end of the process's log.
-func (p *plumb) tail() string {
+func (p *process) tail() string {
 	const most = 4 << 10
 	text, err := os.ReadFile(p.log)
 	if err != nil {

@@ -77,7 +77,7 @@ func (b *bench) startIntake(ctx context.Context, label, sync string) (in *intake
 // publishes the like.
 func (in *intake) startBare(ctx context.Context, dir, url string) error {
 	if err := listening(ctx, in.address); err != nil {
-		return fmt.Errorf("%w\n%s", err, (&plumb{process: in.receiver}).tail())
+		return fmt.Errorf("%w\n%s", err, in.receiver.tail())
 	}
 	s, err := newSender(ctx, in.address)
 	if err != nil {

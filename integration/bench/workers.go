@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -65,11 +64,7 @@ func (b *bench) workersRound(ctx context.Context, w workers, count int, label st
 // changeAll is the time from the webhook of a commit that changes all Applications until
 // they are Ready at it.
 func (w *world) changeAll(ctx context.Context, ns string, applications int, repo *gitserver.Repo, hook *plumb) (time.Duration, error) {
-	files := map[string][]byte{}
-	for i := range applications {
-		maps.Copy(files, filesOf(i, "two"))
-	}
-	sha, err := repo.CommitAndPush(ctx, "Change all", files)
+	sha, err := pushAll(ctx, repo, applications, "two")
 	if err != nil {
 		return 0, err
 	}
@@ -160,7 +155,7 @@ func (s *services) start(name, program, config string) error {
 // ready waits for receiver and workers, in the order in which they were started.
 func (s *services) ready(ctx context.Context, admin []int) error {
 	for i, port := range admin {
-		p := &plumb{process: *s.all[i+1]} // after NATS
+		p := s.all[i+1] // after NATS
 		if err := p.await(ctx, fmt.Sprintf("http://127.0.0.1:%d/readyz", port)); err != nil {
 			return err
 		}
@@ -177,7 +172,7 @@ func (s *services) stop() {
 // tail is the end of each process's log.
 func (s *services) tail() (text string) {
 	for _, p := range s.all {
-		text += p.log + ":\n" + (&plumb{process: *p}).tail()
+		text += p.log + ":\n" + p.tail()
 	}
 	return text
 }
