@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/plumb-gitops/plumb/integration/stack"
+	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/failpoint"
 )
@@ -34,11 +35,7 @@ func TestAWorkerKilledAmidABriefAttempt(t *testing.T) {
 			repo := s.Repo(t, "brief/"+ns, pair("old"))
 			a := stack.Application(ns, "app", repo, "app")
 			t.Cleanup(func() { s.Forget(a.Key()) })
-			first := s.Start(t, stack.Options{})
-			s.Create(t, a)
-			before := s.Live(t, a.Key(), head(t, s, a.Key()))
-			first.Kill()
-			ripe(t, s, before)
+			before := applied(t, s, a)
 
 			victim := s.Start(t, stack.Options{Failpoint: c.point, Action: c.action})
 			revision := s.Push(t, repo, pair("new"))
@@ -75,11 +72,7 @@ func TestARevertOvertakesABriefAttempt(t *testing.T) {
 	ns := s.Kube.Namespace(t)
 	repo := s.Repo(t, "overtaken/"+ns, pair("old"))
 	a := stack.Application(ns, "app", repo, "app")
-	first := s.Start(t, stack.Options{})
-	s.Create(t, a)
-	before := s.Live(t, a.Key(), head(t, s, a.Key()))
-	first.Kill()
-	ripe(t, s, before)
+	applied(t, s, a)
 
 	slow := s.Start(t, stack.Options{Failpoint: failpoint.StatusLast, Action: "hold"})
 	defer slow.Kill()
@@ -87,24 +80,36 @@ func TestARevertOvertakesABriefAttempt(t *testing.T) {
 	s.AwaitReached(t, slow)
 	s.Routed(t, s.Push(t, repo, pair("old")))
 	slow.Release(t)
-	want := map[string]map[string]string{"one": {"value": "old"}, "two": {"value": "old"}}
-	s.Eventually(t, "what was applied is reverted", func() error {
-		if diff := cmp.Diff(want, s.Owned(t, a.Key(), ns)); diff != "" {
-			return errors.New(diff)
-		}
-		return stack.Ready(s.Get(t, a.Key()))
-	})
+	reverted(t, s, a.Key(), ns)
 }
 
-// ripe waits until the last attempt is so long ago that the next may be brief.
-func ripe(t *testing.T, s *stack.Stack, a *v1alpha1.Application) {
+// applied has a worker apply an Application, and waits until that is so long ago that the
+// next attempt may be brief. No worker runs afterwards.
+func applied(t *testing.T, s *stack.Stack, a *v1alpha1.Application) *v1alpha1.Application {
 	t.Helper()
-	last := a.Status.LastAttempt
+	worker := s.Start(t, stack.Options{})
+	s.Create(t, a)
+	live := s.Live(t, a.Key(), head(t, s, a.Key()))
+	worker.Kill()
+	last := live.Status.LastAttempt
 	s.Eventually(t, "the attempt is a while ago", func() error {
 		if ago := time.Since(last.StartedAt.Add(last.Duration.Duration)); ago < 4*time.Second {
 			return fmt.Errorf("it ended %s ago", ago)
 		}
 		return nil
+	})
+	return live
+}
+
+// reverted waits until both objects have their old value again, and all is well.
+func reverted(t *testing.T, s *stack.Stack, key app.Key, ns string) {
+	t.Helper()
+	want := map[string]map[string]string{"one": {"value": "old"}, "two": {"value": "old"}}
+	s.Eventually(t, "what was applied is reverted", func() error {
+		if diff := cmp.Diff(want, s.Owned(t, key, ns)); diff != "" {
+			return errors.New(diff)
+		}
+		return stack.Ready(s.Get(t, key))
 	})
 }
 
@@ -115,11 +120,7 @@ func TestWhatABriefAttemptLeftIsDrift(t *testing.T) {
 	ns := s.Kube.Namespace(t)
 	repo := s.Repo(t, "left/"+ns, pair("old"))
 	a := stack.Application(ns, "app", repo, "app")
-	first := s.Start(t, stack.Options{})
-	s.Create(t, a)
-	before := s.Live(t, a.Key(), head(t, s, a.Key()))
-	first.Kill()
-	ripe(t, s, before)
+	applied(t, s, a)
 
 	victim := s.Start(t, stack.Options{Failpoint: failpoint.StatusLast, Action: "kill"})
 	s.Push(t, repo, pair("new"))
@@ -129,11 +130,5 @@ func TestWhatABriefAttemptLeftIsDrift(t *testing.T) {
 	heir := s.Start(t, stack.Options{})
 	defer heir.Kill()
 	s.Scan(t, time.Second)
-	want := map[string]map[string]string{"one": {"value": "old"}, "two": {"value": "old"}}
-	s.Eventually(t, "drift is healed", func() error {
-		if diff := cmp.Diff(want, s.Owned(t, a.Key(), ns)); diff != "" {
-			return errors.New(diff)
-		}
-		return stack.Ready(s.Get(t, a.Key()))
-	})
+	reverted(t, s, a.Key(), ns)
 }
