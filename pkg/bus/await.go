@@ -61,7 +61,7 @@ func (b *Bus) watchFreed(ctx context.Context, key string, freed chan<- struct{},
 		bus: b, stream: bucketStream(leasesBucket), subjects: []string{keyPrefix(leasesBucket) + key},
 		policy: jetstream.DeliverLastPerSubjectPolicy,
 		handle: func(msg jetstream.Msg, _ *jetstream.MsgMetadata) error {
-			if msg.Headers().Get(jetstream.MarkerReasonHeader) != "" {
+			if expired(msg) {
 				vanished.Store(true)
 			}
 			if deleted(msg) {
@@ -86,9 +86,10 @@ func signal(c chan<- struct{}) {
 // deleted says that a bucket's message marks the end of its key: a deletion, or
 // the server's word that it expired.
 func deleted(msg jetstream.Msg) bool {
-	h := msg.Headers()
-	return h.Get("KV-Operation") != "" || h.Get(jetstream.MarkerReasonHeader) != ""
+	return msg.Headers().Get("KV-Operation") != "" || expired(msg)
 }
+
+func expired(msg jetstream.Msg) bool { return msg.Headers().Get(jetstream.MarkerReasonHeader) != "" }
 
 // AskToYield asks whoever holds a lease to give it up; nobody may be there to hear.
 func (b *Bus) AskToYield(_ context.Context, key string) error {
