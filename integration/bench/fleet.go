@@ -26,14 +26,10 @@ type fleet struct {
 
 // fleetRound is what one round measured, next to the floor.
 type fleetRound struct {
-	floor    floor
-	first    time.Duration // from the creation of the first Application until all are Ready
-	all      time.Duration // from the webhook until all are Ready at the commit
-	one      []time.Duration
-	cpuFirst time.Duration // of plumb up, in the first sync
-	cpuAll   time.Duration
-	peak     memory
-	settled  memory
+	versus
+	one     []time.Duration
+	peak    memory
+	settled memory
 }
 
 func (b *bench) fleet(ctx context.Context, f fleet) error {
@@ -54,22 +50,17 @@ func (b *bench) fleet(ctx context.Context, f fleet) error {
 const goalRatio = 1.5
 
 func (f fleet) figures(rounds []fleetRound) []figures.Figure {
-	var floorFirst, floorAll, first, all, one, cpuFirst, cpuAll, peak, settled []float64
+	var syncs []versus
+	var one, peak, settled []float64
 	for _, r := range rounds {
-		floorFirst, first = append(floorFirst, r.floor.first.Seconds()), append(first, r.first.Seconds())
-		floorAll, all = append(floorAll, r.floor.all.Seconds()), append(all, r.all.Seconds())
-		each := float64(f.applications) / 1000
-		cpuFirst, cpuAll = append(cpuFirst, r.cpuFirst.Seconds()/each), append(cpuAll, r.cpuAll.Seconds()/each)
+		syncs = append(syncs, r.versus)
 		for _, took := range r.one {
 			one = append(one, took.Seconds())
 		}
 		peak, settled = append(peak, r.peak.megabytes()), append(settled, r.settled.megabytes())
 	}
 	name := func(what string) string { return fmt.Sprintf(what, f.applications) }
-	list := []figures.Figure{
-		figures.Ratio(name("first sync of %d, until Ready"), "x F1", floorFirst, first, figures.Median(goalRatio)),
-		figures.Ratio(name("one commit changes all %d, until Ready"), "x F2", floorAll, all, figures.Median(goalRatio)),
-	}
+	list := versusFigures(f.applications, "", syncs, figures.Median(goalRatio))
 	if f.pushes > 0 {
 		list = append(list, figures.Figure{
 			Case: name("one commit changes one of %d, from the webhook to the live object"), Unit: figures.Seconds, Values: one,
@@ -77,8 +68,6 @@ func (f fleet) figures(rounds []fleetRound) []figures.Figure {
 		})
 	}
 	return append(list,
-		figures.Figure{Case: name("processor time of plumb up per Application, first sync of %d"), Unit: figures.Milliseconds, Values: cpuFirst},
-		figures.Figure{Case: name("processor time of plumb up per Application, one commit changes all %d"), Unit: figures.Milliseconds, Values: cpuAll},
 		figures.Figure{Case: name("memory of plumb up, at its peak, %d Applications"), Unit: figures.Megabytes, Values: peak, Goals: []figures.Goal{figures.AtMost(1, 300)}},
 		figures.Figure{Case: name("memory of plumb up after the last push, %d Applications"), Unit: figures.Megabytes, Values: settled},
 	)
@@ -112,7 +101,7 @@ func (b *bench) fleetRound(ctx context.Context, f fleet, n int) (r fleetRound, e
 }
 
 func (b *bench) fleetCases(ctx context.Context, f fleet, ns string, repo *gitserver.Repo, p *plumb, r *fleetRound) (err error) {
-	r.first, r.cpuFirst, err = b.timed(ctx, p, "first", func() (time.Duration, error) {
+	r.first, err = b.timed(ctx, p, "first", func() (time.Duration, error) {
 		return b.untilReady(ctx, ns, f.applications, "", func() error { return b.createApplications(ctx, ns, f.applications, repo.Name) })
 	})
 	if err != nil {
@@ -122,7 +111,7 @@ func (b *bench) fleetCases(ctx context.Context, f fleet, ns string, repo *gitser
 	if err != nil {
 		return err
 	}
-	r.all, r.cpuAll, err = b.timed(ctx, p, "all", func() (time.Duration, error) {
+	r.all, err = b.timed(ctx, p, "all", func() (time.Duration, error) {
 		return b.untilReady(ctx, ns, f.applications, sha, func() error { return p.announce(ctx, repo, sha) })
 	})
 	if err != nil {
@@ -139,29 +128,21 @@ func (b *bench) fleetCases(ctx context.Context, f fleet, ns string, repo *gitser
 	return err
 }
 
-// timed is what do says of its time, the processor time of plumb up meanwhile, and, when
-// asked for, a profile of it.
-func (b *bench) timed(ctx context.Context, p *plumb, name string, do func() (time.Duration, error)) (took, cpu time.Duration, err error) {
+// timed is what do took and, when asked for, a profile of it.
+func (b *bench) timed(ctx context.Context, p *plumb, name string, do func() (time.Duration, error)) (spent, error) {
 	end := func() error { return nil }
 	if b.profiles != "" {
 		file := filepath.Join(b.profiles, fmt.Sprintf("%s-%s", name, time.Now().Format("150405")))
 		if err := save(ctx, b.api, b.host+"/metrics", file+".before.api"); err != nil {
-			return 0, 0, err
+			return spent{}, err
 		}
 		end = b.profile(ctx, p, file)
 	}
-	before, err := cpuOf(p.cmd.Process.Pid)
+	s, err := b.spending(p, do)
 	if err != nil {
-		return 0, 0, err
+		return s, err
 	}
-	if took, err = do(); err != nil {
-		return 0, 0, err
-	}
-	after, err := cpuOf(p.cmd.Process.Pid)
-	if err != nil {
-		return 0, 0, err
-	}
-	return took, after - before, end()
+	return s, end()
 }
 
 // changeOne is the time from the webhook until the changed object is seen live.

@@ -18,8 +18,8 @@ var widths = []int{8, 16, 32, 64}
 
 // floor is the time of bare requests, the best of all widths.
 type floor struct {
-	first time.Duration // F1: metadata patch, objects, status patch
-	all   time.Duration // F2: the one object that differs, status patch
+	first spent // F1: metadata patch, objects, status patch
+	all   spent // F2: the one object that differs, status patch
 }
 
 func (w *world) floor(ctx context.Context, applications int, label string) (floor, error) {
@@ -29,10 +29,10 @@ func (w *world) floor(ctx context.Context, applications int, label string) (floo
 		if err != nil {
 			return floor{}, err
 		}
-		if best.first == 0 || f.first < best.first {
+		if width == widths[0] || f.first.time < best.first.time {
 			best.first = f.first
 		}
-		if best.all == 0 || f.all < best.all {
+		if width == widths[0] || f.all.time < best.all.time {
 			best.all = f.all
 		}
 	}
@@ -46,14 +46,18 @@ func (w *world) floorAt(ctx context.Context, applications int, ns string, width 
 	if err := w.createApplications(ctx, ns, applications, "floor"); err != nil {
 		return f, err
 	}
-	f.first, err = w.untilReady(ctx, ns, applications, "first", func() error {
-		return w.each(ctx, width, applications, func(ctx context.Context, i int) error { return w.bareFirst(ctx, ns, i) })
+	f.first, err = w.spending(nil, func() (time.Duration, error) {
+		return w.untilReady(ctx, ns, applications, "first", func() error {
+			return w.each(ctx, width, applications, func(ctx context.Context, i int) error { return w.bareFirst(ctx, ns, i) })
+		})
 	})
 	if err != nil {
 		return f, err
 	}
-	f.all, err = w.untilReady(ctx, ns, applications, "second", func() error {
-		return w.each(ctx, width, applications, func(ctx context.Context, i int) error { return w.bareChange(ctx, ns, i) })
+	f.all, err = w.spending(nil, func() (time.Duration, error) {
+		return w.untilReady(ctx, ns, applications, "second", func() error {
+			return w.each(ctx, width, applications, func(ctx context.Context, i int) error { return w.bareChange(ctx, ns, i) })
+		})
 	})
 	if err != nil {
 		return f, err

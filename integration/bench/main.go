@@ -143,7 +143,7 @@ func prepare(ctx context.Context, o options, wanted *regexp.Regexp, dir string) 
 	if err != nil {
 		return nil, nil, err
 	}
-	w, err = newWorld(kube.kubeconfig, dir)
+	w, err = newWorld(kube, dir)
 	if err != nil {
 		kube.stop()
 		return nil, nil, err

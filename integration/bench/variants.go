@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/plumb-gitops/plumb/integration/bench/figures"
 	"github.com/plumb-gitops/plumb/integration/gitserver"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 )
@@ -72,15 +71,8 @@ patches:
     - {op: replace, path: /spec/rules/0/host, value: %[2]s.example.com}
 `
 
-// variantRound is what one round measured, next to the floor.
-type variantRound struct {
-	floor            floor
-	first, all       time.Duration
-	cpuFirst, cpuAll time.Duration
-}
-
 func (b *bench) variant(ctx context.Context, v variant, applications int) error {
-	var rounds []variantRound
+	var rounds []versus
 	for n := range b.rounds {
 		r, err := b.variantRound(ctx, v, applications, fmt.Sprintf("%s-%d", strings.ToLower(v.name), n))
 		if err != nil {
@@ -88,11 +80,11 @@ func (b *bench) variant(ctx context.Context, v variant, applications int) error 
 		}
 		rounds = append(rounds, r)
 	}
-	b.add(v.figures(applications, rounds)...)
+	b.add(versusFigures(applications, " by "+v.name, rounds)...)
 	return nil
 }
 
-func (b *bench) variantRound(ctx context.Context, v variant, applications int, label string) (r variantRound, err error) {
+func (b *bench) variantRound(ctx context.Context, v variant, applications int, label string) (r versus, err error) {
 	if r.floor, err = b.floor(ctx, applications, label); err != nil {
 		return r, fmt.Errorf("floor: %w", err)
 	}
@@ -117,8 +109,8 @@ func (b *bench) variantRound(ctx context.Context, v variant, applications int, l
 	return r, b.removeApplications(ctx, label)
 }
 
-func (b *bench) variantCases(ctx context.Context, v variant, applications int, ns string, repo *gitserver.Repo, p *plumb, r *variantRound) (err error) {
-	r.first, r.cpuFirst, err = b.timed(ctx, p, ns+"-first", func() (time.Duration, error) {
+func (b *bench) variantCases(ctx context.Context, v variant, applications int, ns string, repo *gitserver.Repo, p *plumb, r *versus) (err error) {
+	r.first, err = b.timed(ctx, p, ns+"-first", func() (time.Duration, error) {
 		return b.untilReady(ctx, ns, applications, "", func() error { return b.createFrom(ctx, ns, applications, repo.Name, 0, v.source) })
 	})
 	if err != nil {
@@ -128,7 +120,7 @@ func (b *bench) variantCases(ctx context.Context, v variant, applications int, n
 	if err != nil {
 		return err
 	}
-	r.all, r.cpuAll, err = b.timed(ctx, p, ns+"-all", func() (time.Duration, error) {
+	r.all, err = b.timed(ctx, p, ns+"-all", func() (time.Duration, error) {
 		return b.untilReady(ctx, ns, applications, sha, func() error { return p.announce(ctx, repo, sha) })
 	})
 	if err != nil {
@@ -159,21 +151,4 @@ func (w *world) createFrom(ctx context.Context, ns string, count int, repo strin
 		_, err := w.objects.Resource(v1alpha1.GroupVersionResource).Namespace(ns).Create(ctx, u, metav1.CreateOptions{})
 		return err
 	})
-}
-
-func (v variant) figures(applications int, rounds []variantRound) []figures.Figure {
-	var floorFirst, floorAll, first, all, cpuFirst, cpuAll []float64
-	for _, r := range rounds {
-		floorFirst, first = append(floorFirst, r.floor.first.Seconds()), append(first, r.first.Seconds())
-		floorAll, all = append(floorAll, r.floor.all.Seconds()), append(all, r.all.Seconds())
-		each := float64(applications) / 1000
-		cpuFirst, cpuAll = append(cpuFirst, r.cpuFirst.Seconds()/each), append(cpuAll, r.cpuAll.Seconds()/each)
-	}
-	name := func(what string) string { return fmt.Sprintf(what, applications, v.name) }
-	return []figures.Figure{
-		figures.Ratio(name("first sync of %d by %s, until Ready"), "x F1", floorFirst, first),
-		figures.Ratio(name("one commit changes all %d by %s, until Ready"), "x F2", floorAll, all),
-		{Case: name("processor time of plumb up per Application, first sync of %d by %s"), Unit: figures.Milliseconds, Values: cpuFirst},
-		{Case: name("processor time of plumb up per Application, one commit changes all %d by %s"), Unit: figures.Milliseconds, Values: cpuAll},
-	}
 }

@@ -32,6 +32,7 @@ const patience = 10 * time.Minute
 // world is the control plane and the Git server that floor and Plumb share.
 type world struct {
 	kubeconfig string
+	kube       int // process id of the control plane
 	dir        string
 	objects    dynamic.Interface
 	api        *http.Client
@@ -39,8 +40,8 @@ type world struct {
 	git        *gitserver.Server
 }
 
-func newWorld(kubeconfig, dir string) (*world, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+func newWorld(kube *process, dir string) (*world, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kube.kubeconfig)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +58,7 @@ func newWorld(kubeconfig, dir string) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &world{kubeconfig: kubeconfig, dir: dir, objects: objects, api: api, host: config.Host, git: git}, git.Start()
+	return &world{kubeconfig: kube.kubeconfig, kube: kube.cmd.Process.Pid, dir: dir, objects: objects, api: api, host: config.Host, git: git}, git.Start()
 }
 
 func (w *world) close() { _ = w.git.Stop() }

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/plumb-gitops/plumb/integration/bench/figures"
+)
+
+// spent is what something took.
+type spent struct {
+	time  time.Duration
+	kube  time.Duration // processor time of the control plane meanwhile
+	plumb time.Duration // and of plumb up
+}
+
+// spending is what do took. Without a plumb up, plumb is 0.
+func (w *world) spending(p *plumb, do func() (time.Duration, error)) (s spent, err error) {
+	processes := map[int]*time.Duration{w.kube: &s.kube}
+	if p != nil {
+		processes[p.cmd.Process.Pid] = &s.plumb
+	}
+	for pid, of := range processes {
+		before, err := cpuOf(pid)
+		if err != nil {
+			return s, err
+		}
+		*of = -before
+	}
+	if s.time, err = do(); err != nil {
+		return s, err
+	}
+	for pid, of := range processes {
+		after, err := cpuOf(pid)
+		if err != nil {
+			return s, err
+		}
+		*of += after
+	}
+	return s, nil
+}
+
+// versus is what one round took of Plumb, next to the floor.
+type versus struct {
+	floor floor
+	first spent // from the creation of the first Application until all are Ready
+	all   spent // from the webhook until all are Ready at the commit
+}
+
+// versusFigures are the ratios of the rounds and the processor times behind them. The
+// names of the cases end with variant.
+func versusFigures(applications int, variant string, rounds []versus, goals ...figures.Goal) []figures.Figure {
+	of := func(what func(versus) time.Duration) (values []float64) {
+		for _, r := range rounds {
+			values = append(values, what(r).Seconds())
+		}
+		return values
+	}
+	each := func(name string, what func(versus) time.Duration) figures.Figure {
+		f := figures.Figure{Case: name, Unit: figures.Milliseconds}
+		for _, seconds := range of(what) {
+			f.Values = append(f.Values, seconds*1000/float64(applications))
+		}
+		return f
+	}
+	first := fmt.Sprintf("first sync of %d%s", applications, variant)
+	all := fmt.Sprintf("one commit changes all %d%s", applications, variant)
+	return []figures.Figure{
+		figures.Ratio(first+", until Ready", "x F1",
+			of(func(r versus) time.Duration { return r.floor.first.time }), of(func(r versus) time.Duration { return r.first.time }), goals...),
+		figures.Ratio(all+", until Ready", "x F2",
+			of(func(r versus) time.Duration { return r.floor.all.time }), of(func(r versus) time.Duration { return r.all.time }), goals...),
+		figures.Ratio("processor time of the control plane, "+first, "x F1",
+			of(func(r versus) time.Duration { return r.floor.first.kube }), of(func(r versus) time.Duration { return r.first.kube })),
+		figures.Ratio("processor time of the control plane, "+all, "x F2",
+			of(func(r versus) time.Duration { return r.floor.all.kube }), of(func(r versus) time.Duration { return r.all.kube })),
+		each("processor time of plumb up per Application, "+first, func(r versus) time.Duration { return r.first.plumb }),
+		each("processor time of plumb up per Application, "+all, func(r versus) time.Duration { return r.all.plumb }),
+	}
+}
