@@ -107,6 +107,9 @@ func (b *bench) fleetCases(ctx context.Context, f fleet, ns string, repo *gitser
 	if err != nil {
 		return fmt.Errorf("first sync: %w", err)
 	}
+	if err := b.settle(ctx, p); err != nil {
+		return err
+	}
 	sha, err := pushAll(ctx, repo, f.applications, "two")
 	if err != nil {
 		return err

@@ -54,6 +54,9 @@ func (w *world) floorAt(ctx context.Context, applications int, ns string, width 
 	if err != nil {
 		return f, err
 	}
+	if err := w.settle(ctx, nil); err != nil {
+		return f, err
+	}
 	f.all, err = w.spending(nil, func() (time.Duration, error) {
 		return w.untilReady(ctx, ns, applications, "second", func() error {
 			return w.each(ctx, width, applications, func(ctx context.Context, i int) error { return w.bareChange(ctx, ns, i) })

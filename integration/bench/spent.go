@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -38,6 +39,32 @@ func (w *world) spending(p *plumb, do func() (time.Duration, error)) (s spent, e
 		*of += after
 	}
 	return s, nil
+}
+
+// At rest is a control plane that takes no more of a processor than atRest, for restSpan.
+const (
+	atRest   = 0.15
+	restSpan = 4 * time.Second
+)
+
+// settle returns when the control plane and, if there is one, plumb up are at rest: what
+// controllers still do for the measurement before is no part of the next.
+func (w *world) settle(ctx context.Context, p *plumb) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		s, err := w.spending(p, func() (time.Duration, error) {
+			select {
+			case <-time.After(restSpan):
+				return restSpan, nil
+			case <-ctx.Done():
+				return 0, fmt.Errorf("control plane and plumb up do not come to rest: %w", ctx.Err())
+			}
+		})
+		if err != nil || (s.kube+s.plumb).Seconds() < atRest*restSpan.Seconds() {
+			return err
+		}
+	}
 }
 
 // versus is what one round took of Plumb, next to the floor.

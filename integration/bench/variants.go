@@ -116,6 +116,9 @@ func (b *bench) variantCases(ctx context.Context, v variant, applications int, n
 	if err != nil {
 		return fmt.Errorf("first sync: %w", err)
 	}
+	if err := b.settle(ctx, p); err != nil {
+		return err
+	}
 	sha, err := repo.CommitAndPush(ctx, "Change what all share", v.shared("two"))
 	if err != nil {
 		return err
