@@ -38,6 +38,7 @@ func (b *Bus) applyStream(ctx context.Context, want jetstream.StreamConfig) (mil
 		}
 		c.MaxAge, c.MaxBytes, c.MaxMsgSize = want.MaxAge, want.MaxBytes, want.MaxMsgSize
 		c.Duplicates, c.Replicas, c.SubjectDeleteMarkerTTL = want.Duplicates, want.Replicas, want.SubjectDeleteMarkerTTL
+		c.AllowAtomicPublish = want.AllowAtomicPublish
 		_, err = b.js.UpdateStream(ctx, c)
 		return err
 	})

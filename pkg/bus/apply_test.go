@@ -21,6 +21,7 @@ func TestApplyChangesAgeAndSize(t *testing.T) {
 	want := stream.CachedInfo().Config
 	other := want
 	other.MaxAge, other.MaxBytes, other.Duplicates = time.Hour, 1<<20, time.Minute
+	other.AllowAtomicPublish = false
 	if _, err := js.UpdateStream(t.Context(), other); err != nil {
 		t.Fatal(err)
 	}

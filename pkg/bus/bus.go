@@ -86,6 +86,9 @@ type Bus struct {
 	mu      sync.Mutex
 	buckets map[string]jetstream.KeyValue
 	tenures tenures
+
+	events  *together // publishes to PLUMB_EVENTS
+	batches batches
 }
 
 // Open connects and ensures the streams. NATS being away is not an error here:
@@ -95,6 +98,9 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 	o = withDefaults(o)
 	b := &Bus{o: o, log: o.Log, line: newLine(), buckets: map[string]jetstream.KeyValue{}}
 	b.life, b.end = context.WithCancel(context.Background())
+	b.events = newTogether(func(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
+		return b.publish(ctx, eventsStream, msg)
+	}, b.publishAll)
 	if err := b.connect(); err != nil {
 		b.end()
 		return nil, fault.Refuse("", fault.Place{}, "connect to NATS: %w", err)

@@ -140,6 +140,7 @@ func differences(want, got jetstream.StreamConfig) (refused, warnings []differen
 		{"duplicate_window", want.Duplicates, got.Duplicates},
 		{"num_replicas", want.Replicas, got.Replicas},
 		{"subject_delete_marker_ttl", want.SubjectDeleteMarkerTTL, got.SubjectDeleteMarkerTTL},
+		{"allow_atomic", want.AllowAtomicPublish, got.AllowAtomicPublish},
 	}
 	hard := []difference{
 		{"subjects", fmt.Sprint(want.Subjects), fmt.Sprint(got.Subjects)},

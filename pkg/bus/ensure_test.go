@@ -68,6 +68,10 @@ func TestADifferentStream(t *testing.T) {
 			stream: "PLUMB_DEAD", change: func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20 },
 			warned: "max_bytes is 1048576, want 268435456",
 		},
+		"a stream that takes no batches is a warning": {
+			stream: "PLUMB_EVENTS", change: func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = false },
+			warned: "allow_atomic is false, want true",
+		},
 		"longer leases are a warning": {
 			stream: "KV_plumb_leases", change: func(c *jetstream.StreamConfig) { c.MaxAge = time.Minute },
 			warned: "max_age is 1m0s, want 10s",

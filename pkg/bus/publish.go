@@ -21,6 +21,8 @@ const maxMessageID = 256
 // publish of the same within the stream's window return the sequence of the
 // first. NATS being away is a transient fault, told at once; so is a connection
 // lost before the confirmation came, when the event may or may not be stored.
+// Facts that come while others are under way may wait for those and be stored
+// together, each confirmed as if it came alone.
 func (b *Bus) Publish(ctx context.Context, e event.Event, id string) (uint64, error) {
 	msg, err := encode(e)
 	if err != nil {
@@ -29,9 +31,23 @@ func (b *Bus) Publish(ctx context.Context, e event.Event, id string) (uint64, er
 	if id != "" {
 		msg.Header[jetstream.MsgIDHeader] = []string{messageID(id)}
 	}
-	ack, err := b.publish(ctx, streamOf(msg.Subject), msg)
+	sequence, err := b.store(ctx, msg)
 	if err != nil {
 		return 0, fmt.Errorf("publish %s: %w", e.Type, err)
+	}
+	return sequence, nil
+}
+
+// store publishes a message to its stream, where that is of use together with
+// others. Requests for syncs go one by one: a batch would remove the request that
+// each replaces before the new one is on disk.
+func (b *Bus) store(ctx context.Context, msg *nats.Msg) (uint64, error) {
+	if streamOf(msg.Subject) == eventsStream {
+		return b.events.publish(ctx, msg)
+	}
+	ack, err := b.publish(ctx, syncStream, msg)
+	if err != nil {
+		return 0, err
 	}
 	return ack.Sequence, nil
 }

@@ -52,6 +52,8 @@ func layout(replicas int, t Timing) []jetstream.StreamConfig {
 			Duplicates: time.Hour,
 			DenyDelete: true,
 			DenyPurge:  true,
+			// What is published at the same time is stored together.
+			AllowAtomicPublish: true,
 		},
 		{
 			Name:              syncStream,
