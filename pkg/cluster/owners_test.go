@@ -252,8 +252,9 @@ func TestTakeoverOfABusyObject(t *testing.T) {
 		if live, err = c.Get(t.Context(), o.ID(), "v1"); err != nil {
 			return err
 		}
-		if observed, _, _ := unstructured.NestedInt64(live.Object, "status", "observedGeneration"); observed == 0 {
-			return errors.New("not observed yet")
+		conditions, _, _ := unstructured.NestedSlice(live.Object, "status", "conditions")
+		if made, _, _ := unstructured.NestedInt64(live.Object, "status", "replicas"); made != 2 || len(conditions) != 2 {
+			return errors.New("it has not done with it")
 		}
 		return nil
 	})
