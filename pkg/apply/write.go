@@ -53,7 +53,7 @@ func (r *run) send(a plan.Action) (Outcome, error) {
 	if err := failpoint.Hit(failpoint.ApplyObject); err != nil {
 		return Outcome{}, err
 	}
-	options := cluster.ApplyOptions{UID: types.UID(a.UID), Guard: r.allowed}
+	options := cluster.ApplyOptions{UID: types.UID(a.UID), Absent: a.Presumed, Guard: r.allowed}
 	if !a.Merges() {
 		options.Takeover = a.Live
 	}

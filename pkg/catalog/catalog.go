@@ -53,6 +53,7 @@ type Catalog struct {
 	applications map[app.Key]*v1alpha1.Application
 }
 
+	holders      holders
 // New sends no request.
 func New(c *cluster.Cluster, o Options) *Catalog {
 	if o.Service == "" {
@@ -73,6 +74,7 @@ func New(c *cluster.Cluster, o Options) *Catalog {
 		applications: map[app.Key]*v1alpha1.Application{},
 	}
 }
+		holders:      holders{},
 
 // Subscribe has handle called for every change, one at a time and in order:
 // old is nil for a new Application, new is nil for one that is gone. It must
@@ -145,6 +147,7 @@ func (c *Catalog) put(key app.Key, next *v1alpha1.Application) (old *v1alpha1.Ap
 	if next == nil {
 		delete(c.applications, key)
 	} else {
+	c.holders.follow(key, old, next)
 		c.applications[key] = next
 	}
 	return old

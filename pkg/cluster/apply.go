@@ -26,6 +26,8 @@ const fieldManager = fields.Manager
 type ApplyOptions struct {
 	// UID, when set, must be the uid of the live object; else ErrReplaced.
 	UID types.UID
+	// Absent: there must be no such object; else ErrReplaced.
+	Absent bool
 	// DryRun asks for the answer without the change.
 	DryRun bool
 	// Takeover, when set, is the live object as it was read: what former declarers
@@ -53,7 +55,7 @@ func (c *Client) Apply(ctx context.Context, o object.Object, options ApplyOption
 	if err := checkName(o.ID()); err != nil {
 		return Applied{}, err
 	}
-	body, err := applyBody(o, options.UID)
+	body, err := applyBody(o, options)
 	if err != nil {
 		return Applied{}, err
 	}
@@ -106,7 +108,7 @@ func (a *applying) settle(ctx context.Context) (Applied, error) {
 		live, err = a.send(ctx, true)
 	}
 	switch {
-	case a.UID != "" && replaced(err):
+	case (a.UID != "" || a.Absent) && replaced(err):
 		err = fault.Retry("", "apply %s: %w", a.object.ID().Human(), ErrReplaced)
 	case err != nil:
 		err = immutable(a.object, err)
@@ -148,8 +150,8 @@ func (a *applying) allowed() error {
 	return a.Guard()
 }
 
-// replaced reports that the uid did not fit: 409 when there is no object of that
-// name, and 422 at metadata.uid when there is another.
+// replaced reports that a precondition did not hold. The uid: 409 when there is no object of
+// that name, and 422 at metadata.uid when there is another. Absence: 409 when there is one.
 func replaced(err error) bool {
 	var refused *apiError
 	if !errors.As(err, &refused) {
@@ -187,7 +189,11 @@ func (c *Client) onServed(ctx context.Context, gvk schema.GroupVersionKind, act 
 var serverSide = []string{"managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink",
 	"deletionTimestamp", "deletionGracePeriodSeconds"}
 
-func applyBody(o object.Object, uid types.UID) ([]byte, error) {
+// never is a resourceVersion that no object has any more: the API server begins to count
+// with it. With it an apply creates an object, but does not change one.
+const never = "1"
+
+func applyBody(o object.Object, options ApplyOptions) ([]byte, error) {
 	u := o.Unstructured()
 	for _, field := range serverSide {
 		unstructured.RemoveNestedField(u.Object, "metadata", field)
@@ -197,8 +203,11 @@ func applyBody(o object.Object, uid types.UID) ([]byte, error) {
 			return nil, fault.Refuse("", o.Place(), "%w", err)
 		}
 	}
-	if uid != "" {
-		u.SetUID(uid)
+	if options.UID != "" {
+		u.SetUID(options.UID)
+	}
+	if options.Absent {
+		u.SetResourceVersion(never)
 	}
 	body, err := json.Marshal(u.Object)
 	if err != nil {

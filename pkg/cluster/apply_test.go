@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -334,6 +335,50 @@ func TestList(t *testing.T) {
 		}
 		if expired != 1 {
 			t.Errorf("%d pages expired", expired)
+		}
+	})
+}
+
+func TestApplyGuardedByAbsence(t *testing.T) {
+	c, _ := own(t)
+	const other = `{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {a: "2"}}`
+	o, changed := manifests(t, configMap)[0], manifests(t, other)[0]
+	absent := cluster.ApplyOptions{Absent: true}
+	cases := map[string]func(t *testing.T, namespace string){
+		"its own object": func(t *testing.T, namespace string) { apply(t, c, in(namespace, o)) },
+		"somebody's fields in conflict": func(t *testing.T, namespace string) {
+			made := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}, Data: map[string]string{"a": "3"}}
+			if _, err := kubetest.Start(t).Clientset(t).CoreV1().ConfigMaps(namespace).Create(t.Context(), made, metav1.CreateOptions{FieldManager: "somebody"}); err != nil {
+				t.Fatal(err)
+			}
+		},
+	}
+	for sentence, exists := range cases {
+		t.Run(sentence, func(t *testing.T) {
+			namespace := kubetest.Start(t).Namespace(t)
+			exists(t, namespace)
+			before, err := c.Get(t.Context(), in(namespace, o).ID(), "v1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, tried := range []object.Object{in(namespace, o), in(namespace, changed)} {
+				if _, err := c.Apply(t.Context(), tried, absent); !errors.Is(err, cluster.ErrReplaced) {
+					t.Errorf("applied over what exists: %v", err)
+				}
+			}
+			after, err := c.Get(t.Context(), in(namespace, o).ID(), "v1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(before, after); diff != "" {
+				t.Errorf("it changed:\n%s", diff)
+			}
+		})
+	}
+	t.Run("nothing of that name", func(t *testing.T) {
+		applied, err := c.Apply(t.Context(), in(kubetest.Start(t).Namespace(t), o), absent)
+		if err != nil || applied.GetUID() == "" || applied.GetResourceVersion() == "1" {
+			t.Errorf("created %v: %v", applied.Unstructured, err)
 		}
 	})
 }

@@ -56,7 +56,7 @@ func (c *Client) applyAs(ctx context.Context, manager string, o object.Object, u
 	if err := checkName(id); err != nil {
 		return nil, false, err
 	}
-	body, err := applyBody(o, uid)
+	body, err := applyBody(o, ApplyOptions{UID: uid})
 	if err != nil {
 		return nil, false, err
 	}

@@ -25,6 +25,10 @@ type Input struct {
 	// Live holds what was read. A key with nil is an object that is absent, no key
 	// one that was not read.
 	Live map[object.ID]*unstructured.Unstructured
+	// Unclaimed says that no other Application holds an object in its inventory. An object
+	// new to this one is then created without a look, on condition that it is absent. Nil:
+	// everything is looked at.
+	Unclaimed func(object.ID) bool
 	// Heal applies drifted and deleted objects again; else they are left as they are.
 	Heal bool
 	// Exists says whether there is an Application of that name. What bears the mark
@@ -189,6 +193,10 @@ func (j judge) shared(a Action, read bool) Action {
 }
 
 func (j judge) unread(a Action, entry inventory.Entry) (Action, error) {
+	if j.presumed(a.Object) {
+		a.Verb, a.Presumed, a.Why = Create, true, "new in the source"
+		return a, nil
+	}
 	if j.unsettled(a.Object) {
 		return Action{}, fault.Retry(fault.ApplyFailed, "plan %s: the live object was not read", a.ID.Human())
 	}

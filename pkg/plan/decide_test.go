@@ -38,6 +38,8 @@ type scenario struct {
 	Heal                             bool
 	Hooks                            bool // they run, in run 5
 	Behind                           []string
+	Presume                          bool     // what nobody holds is taken to be absent
+	Held                             []string // names of what other Applications hold
 
 	Want, Error, Reason, Class string
 }
@@ -125,6 +127,9 @@ func details(a plan.Action) string {
 	if a.ResourceVersion != "" {
 		out += " [rv " + a.ResourceVersion + "]"
 	}
+	if a.Presumed {
+		out += " [absent]"
+	}
 	if a.To != (app.Key{}) {
 		out += " [to " + a.To.String() + "]"
 	}
@@ -160,6 +165,9 @@ func (s scenario) input(t *testing.T) plan.Input {
 	in.Exists = func(key app.Key) bool { return slices.Contains(s.Exists, key.String()) }
 	if s.Hooks {
 		in.RunHooks, in.Run = true, 5
+	}
+	if s.Presume {
+		in.Unclaimed = func(id object.ID) bool { return !slices.Contains(s.Held, id.Name) }
 	}
 	for _, name := range s.Behind {
 		key, err := app.ParseKey(name)

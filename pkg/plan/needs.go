@@ -14,13 +14,13 @@ type Ref struct {
 }
 
 // Needs returns which live objects Decide has to be shown, sorted: those that the
-// inventory does not settle, and those that might be pruned. All that is rendered
-// or owned when fresh: for drift, for what a person or a changed spec asks, and
-// after an attempt that did not finish. in.Live is not looked at.
+// inventory does not settle, and those that might be pruned. All that is rendered or
+// owned when fresh: for drift, for what a person or a changed spec asks, and after an
+// attempt that did not finish. Never those presumed to be absent. in.Live is not looked at.
 func Needs(in Input, fresh bool) []Ref {
 	var refs []Ref
 	for _, o := range in.Desired.All() {
-		if !ignored(o) && (fresh || in.unsettled(o)) {
+		if !ignored(o) && (fresh || in.unsettled(o)) && !in.presumed(o) {
 			refs = append(refs, Ref{ID: o.ID(), Version: o.GroupVersionKind().Version})
 		}
 	}
@@ -49,6 +49,16 @@ func (in Input) unsettled(o object.Object) bool {
 		}
 	}
 	return false
+}
+
+// presumed says that an object is taken to be absent: it is new to this Application, in no
+// inventory, and nothing has to be seen of one that exists.
+func (in Input) presumed(o object.Object) bool {
+	if in.Unclaimed == nil || len(phasesOf(o)) > 0 || !(Action{Object: o}).Owned() || in.Ignore.Match(o.ID()) {
+		return false
+	}
+	_, held := in.Inventory.Get(o.ID())
+	return !held && in.Unclaimed(o.ID())
 }
 
 // changed says that an object will be applied: what is ignored in it has to be

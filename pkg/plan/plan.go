@@ -76,6 +76,7 @@ type Action struct {
 	Drift                *Drift
 	To                   app.Key // Contest: who owns it; Release: who gets it, zero when nobody does
 	Absent               bool    // it was looked for, and is not in the cluster
+	Presumed             bool    // Create: absent, since nothing says otherwise; the apply finds out
 	// Live is the object as it was read; nil when it is absent or was not read. Read only.
 	Live *unstructured.Unstructured
 }

@@ -55,6 +55,12 @@ func TestNeeds(t *testing.T) {
 				Inventory: []string{"ConfigMap claim", "ConfigMap torn uid:1", "ConfigMap a=1 uid:1"}},
 			want: "ConfigMap web/claim v1, ConfigMap web/new v1, ConfigMap web/torn v1",
 		},
+		"what is presumed to be absent does not, even when fresh": {
+			scenario: scenario{Desired: []string{"ConfigMap new=1", "ConfigMap held=1", "ConfigMap claim=1", "Job hook=1 hook:pre-sync"},
+				Inventory: []string{"ConfigMap claim"}, Presume: true, Held: []string{"held"}, Hooks: true},
+			fresh: true,
+			want:  "ConfigMap web/claim v1, ConfigMap web/held v1, Job web/hook v1",
+		},
 		"what might be pruned does, in the version it was applied in": {
 			scenario: scenario{Desired: []string{"ConfigMap a=1"}, Inventory: []string{"ConfigMap a=1 uid:1", "OldDeployment d=1 uid:2"}},
 			want:     "Deployment web/d v1beta1",

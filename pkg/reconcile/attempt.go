@@ -24,17 +24,18 @@ import (
 // attempt is one run for one Application, under its lease. Its fields are what
 // was given at the start; what the steps find travels between them as values.
 type attempt struct {
-	r       *Reconciler
-	key     app.Key
-	request *eventsv1.SyncRequested
-	cause   string          // id of the request's event
-	asked   time.Time       // when that was
-	again   bool            // the request was handed out before, or who held the lease vanished
-	mark    uint64          // a fetch that began after it is new enough
-	life    context.Context // of the attempt, without its own time limit
-	slot    *bus.Slot
-	guard   func() error // no write unless it is nil
-	stages  *stages
+	r        *Reconciler
+	key      app.Key
+	request  *eventsv1.SyncRequested
+	cause    string          // id of the request's event
+	asked    time.Time       // when that was
+	again    bool            // the request was handed out before, or who held the lease vanished
+	mark     uint64          // a fetch that began after it is new enough
+	life     context.Context // of the attempt, without its own time limit
+	slot     *bus.Slot
+	presumes bool         // what is in no inventory is applied without a look whether it exists
+	guard    func() error // no write unless it is nil
+	stages   *stages
 }
 
 // carry carries the attempt to its end. The error says what becomes of the request.

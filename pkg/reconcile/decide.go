@@ -37,6 +37,9 @@ func (t *attempt) plan(ctx context.Context, a *v1alpha1.Application, run int64, 
 			return fault.Refuse(fault.ApplyFailed, catalog.PlaceOf(a, ""), "%w", err)
 		}
 		in.Fields = in.Ignore.Fields
+		if t.presumes {
+			in.Unclaimed = func(id object.ID) bool { return !t.r.catalog.HeldByOther(id, t.key) }
+		}
 		if _, err := t.r.rules(a); err != nil {
 			return err
 		}

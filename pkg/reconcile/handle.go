@@ -90,7 +90,7 @@ func (r *Reconciler) attempt(ctx context.Context, t *attempt, lease *bus.Lease) 
 func (r *Reconciler) newAttempt(key app.Key, request *eventsv1.SyncRequested, task *bus.Task, lease *bus.Lease, waited bool) *attempt {
 	return &attempt{
 		r: r, key: key, request: request, cause: task.Event.ID, asked: task.Event.Time, again: task.Deliveries > 1 || lease.Inherited(), mark: r.mark(request, waited),
-		slot: task.Slot, guard: lease.Guard, stages: queued(task.Event.Time, r.now),
+		slot: task.Slot, guard: lease.Guard, presumes: true, stages: queued(task.Event.Time, r.now),
 	}
 }
 
