@@ -49,11 +49,13 @@ type Catalog struct {
 	once      sync.Once
 	subscribe []func(old, new *v1alpha1.Application)
 
+	written written
+
 	mu           sync.RWMutex
 	applications map[app.Key]*v1alpha1.Application
+	holders      holders
 }
 
-	holders      holders
 // New sends no request.
 func New(c *cluster.Cluster, o Options) *Catalog {
 	if o.Service == "" {
@@ -72,9 +74,9 @@ func New(c *cluster.Cluster, o Options) *Catalog {
 		secrets:      newSecrets(own, o.Now),
 		synced:       make(chan struct{}),
 		applications: map[app.Key]*v1alpha1.Application{},
+		holders:      holders{},
 	}
 }
-		holders:      holders{},
 
 // Subscribe has handle called for every change, one at a time and in order:
 // old is nil for a new Application, new is nil for one that is gone. It must
@@ -126,6 +128,7 @@ func (c *Catalog) see(e cluster.Event[v1alpha1.Application]) {
 		c.once.Do(func() { close(c.synced) })
 		return
 	}
+	c.written.seen(e.Object)
 	key, next := e.Object.Key(), e.Object
 	next.ManagedFields = nil
 	if e.Type == watch.Deleted {
@@ -144,10 +147,10 @@ func (c *Catalog) put(key app.Key, next *v1alpha1.Application) (old *v1alpha1.Ap
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old = c.applications[key]
+	c.holders.follow(key, old, next)
 	if next == nil {
 		delete(c.applications, key)
 	} else {
-	c.holders.follow(key, old, next)
 		c.applications[key] = next
 	}
 	return old
@@ -200,6 +203,7 @@ func (c *Catalog) WriteStatus(ctx context.Context, a *v1alpha1.Application) (*v1
 	if err := c.client.UpdateStatus(ctx, idOf(a.Key()), v1alpha1.Version, &body, written); err != nil {
 		return nil, conflict(a.Key(), err)
 	}
+	c.wrote(written)
 	return written, nil
 }
 
@@ -259,6 +263,7 @@ func (c *Catalog) patchMetadata(ctx context.Context, key app.Key, metadata map[s
 	if err != nil {
 		return nil, conflict(key, fmt.Errorf("change metadata: %w", err))
 	}
+	c.wrote(patched)
 	return patched, nil
 }
 

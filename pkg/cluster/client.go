@@ -50,8 +50,19 @@ func (c *Client) Get(ctx context.Context, id object.ID, version string) (*unstru
 
 // GetInto is Get into a value that encoding/json can fill.
 func (c *Client) GetInto(ctx context.Context, id object.ID, version string, into any) (found bool, err error) {
+	return c.getInto(ctx, id, version, into, func(*rest.Request) {})
+}
+
+// GetCached is GetInto from the API server's cache: the answer may be moments old.
+func (c *Client) GetCached(ctx context.Context, id object.ID, version string, into any) (found bool, err error) {
+	return c.getInto(ctx, id, version, into, func(r *rest.Request) { r.Param("resourceVersion", "0") })
+}
+
+func (c *Client) getInto(ctx context.Context, id object.ID, version string, into any, with func(*rest.Request)) (found bool, err error) {
 	err = c.onKind(ctx, id, version, func(k kind) error {
-		return c.do(ctx, action{"read", id, c.identity}, c.verb("GET").AbsPath(k.path(id.Namespace), id.Name), into)
+		request := c.verb("GET").AbsPath(k.path(id.Namespace), id.Name)
+		with(request)
+		return c.do(ctx, action{"read", id, c.identity}, request, into)
 	})
 	if _, absent := hasStatus(err, http.StatusNotFound); absent || isUnknownKind(err) {
 		return false, nil

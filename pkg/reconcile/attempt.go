@@ -40,10 +40,27 @@ type attempt struct {
 
 // carry carries the attempt to its end. The error says what becomes of the request.
 func (t *attempt) carry(ctx context.Context) error {
-	a, err := t.r.catalog.Read(ctx, t.key)
-	switch {
-	case err != nil:
+	a, err := t.open(ctx)
+	if err != nil {
 		return err
+	}
+	return t.of(ctx, a, false)
+}
+
+// open reads the Application. The first write tells when that was old; what may end the
+// attempt without one is read afresh.
+func (t *attempt) open(ctx context.Context) (*v1alpha1.Application, error) {
+	a, err := t.r.catalog.Look(ctx, t.key)
+	if err != nil || a == nil || a.DeletionTimestamp.IsZero() && heldBack(a, t.request, t.r.now()) == nil {
+		return a, err
+	}
+	return t.r.catalog.Read(ctx, t.key)
+}
+
+// of is the attempt of the Application as it was read; nil when it is gone. Unless that is
+// certain it may be old: that there is nothing to write is believed only when it is not.
+func (t *attempt) of(ctx context.Context, a *v1alpha1.Application, certain bool) (err error) {
+	switch {
 	case a == nil:
 		t.r.report.Gone(ctx, t.key)
 		return nil
@@ -63,6 +80,14 @@ func (t *attempt) carry(ctx context.Context) error {
 	a, o, err := t.sync(limited, a, b)
 	if err != nil {
 		return err
+	}
+	if o.result == "" && !certain {
+		switch now, err := t.r.catalog.Read(ctx, t.key); {
+		case err != nil:
+			return err
+		case now == nil || now.ResourceVersion != a.ResourceVersion:
+			return t.of(ctx, now, true)
+		}
 	}
 	return t.conclude(ctx, a, b, o)
 }
