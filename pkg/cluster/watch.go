@@ -47,6 +47,9 @@ type Selection struct {
 	Namespace string
 	Labels    string // label selector
 	Name      string // of one object; empty: all
+	// From is the resourceVersion of an object that was seen: only what comes after it is
+	// told. Empty: what there is comes first.
+	From string
 }
 
 // Watch calls handle for every object of the selection and for every change,
@@ -59,7 +62,7 @@ func (c *Client) Watch(ctx context.Context, s Selection, handle func(WatchEvent)
 
 // Follow is Client.Watch for a Go type.
 func Follow[T any, P Watched[T]](ctx context.Context, c *Client, s Selection, handle func(Event[T])) error {
-	f := &follower[T, P]{client: c, selection: s, handle: handle, known: map[types.NamespacedName]types.UID{}}
+	f := &follower[T, P]{client: c, selection: s, handle: handle, at: s.From, known: map[types.NamespacedName]types.UID{}}
 	for wait := firstWait; ctx.Err() == nil; {
 		began := c.cluster.options.Now()
 		err := f.stream(ctx)

@@ -132,9 +132,15 @@ func (j *judged) all() map[object.ID]health.Report {
 // follow watches objects of an Application, by their API versions, until settled
 // has said so of each of them; it is told every state, nil when an object is absent.
 func follow(ctx context.Context, client *cluster.Client, key app.Key, open map[object.ID]string, settled func(object.ID, *unstructured.Unstructured) bool) error {
+	return followFrom(ctx, client, key, open, nil, settled)
+}
+
+// followFrom is follow after states that were seen already, by their resourceVersions: they
+// need not be told again.
+func followFrom(ctx context.Context, client *cluster.Client, key app.Key, open, from map[object.ID]string, settled func(object.ID, *unstructured.Unstructured) bool) error {
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
-	f := &following{open: open, settled: settled, seen: map[object.ID]bool{}, left: map[object.ID]bool{}, done: cancel}
+	f := &following{open: open, from: from, settled: settled, seen: map[object.ID]bool{}, left: map[object.ID]bool{}, done: cancel}
 	for id := range open {
 		f.left[id] = true
 	}
@@ -156,6 +162,7 @@ func follow(ctx context.Context, client *cluster.Client, key app.Key, open map[o
 // following gathers what several watches say.
 type following struct {
 	open    map[object.ID]string // API versions
+	from    map[object.ID]string // resourceVersions of states that were seen
 	settled func(object.ID, *unstructured.Unstructured) bool
 	done    func()
 
@@ -168,16 +175,18 @@ type following struct {
 // selections are one watch for each kind and namespace. A single object is watched by
 // its name: for a label the API server goes through all objects of the namespace.
 func (f *following) selections(key app.Key) []cluster.Selection {
-	names := map[cluster.Selection][]string{}
+	ids := map[cluster.Selection][]object.ID{}
 	for id, version := range f.open {
 		gvk := schema.GroupVersionKind{Group: id.Group, Version: version, Kind: id.Kind}
 		s := cluster.Selection{GroupVersionKind: gvk, Namespace: id.Namespace}
-		names[s] = append(names[s], id.Name)
+		ids[s] = append(ids[s], id)
 	}
 	var all []cluster.Selection
-	for s, of := range names {
-		if s.Name = of[0]; len(of) > 1 {
-			s.Name, s.Labels = "", v1alpha1.OwnerLabel+"="+v1alpha1.OwnerHash(key)
+	for s, of := range ids {
+		if len(of) == 1 {
+			s.Name, s.From = of[0].Name, f.from[of[0]]
+		} else {
+			s.Labels = v1alpha1.OwnerLabel + "=" + v1alpha1.OwnerHash(key)
 		}
 		all = append(all, s)
 	}

@@ -137,9 +137,15 @@ func (t *attempt) linger(ctx context.Context, a *v1alpha1.Application, s fetched
 	limited, cancel := context.WithTimeout(ctx, lingering)
 	defer cancel()
 	judged, open := awaited(o.owned, reports, t.r.judgeOf(a))
+	from := map[object.ID]string{}
+	for _, out := range o.outcomes {
+		if out.Live != nil {
+			from[out.Action.ID] = out.Live.GetResourceVersion()
+		}
+	}
 	t.slot.Release()
 	_ = t.stages.stage(limited, "health", func(ctx context.Context) error {
-		_ = follow(ctx, s.client, t.key, open, judged.see) // what fails here is for the finisher to find
+		_ = followFrom(ctx, s.client, t.key, open, from, judged.see) // what fails here is for the finisher to find
 		return nil
 	})
 	_ = t.slot.Acquire(ctx) // the end is written without a slot, too
