@@ -16,6 +16,7 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/bus"
 	"github.com/plumb-gitops/plumb/pkg/bus/embedded"
 	"github.com/plumb-gitops/plumb/pkg/event"
+	"github.com/plumb-gitops/plumb/pkg/fault"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
 
@@ -255,6 +256,63 @@ func TestBatchesSurviveCutConnections(t *testing.T) {
 	t.Logf("%d of %d confirmed, %d stored, %d of them in batches", confirmed, len(told), len(k.bySequence), k.batched)
 	if confirmed == len(told) || k.batched < 200 {
 		t.Error("nothing was tried")
+	}
+}
+
+func TestABatchThatIsNotStoredIsToGoOneByOne(t *testing.T) {
+	server := startServer(t, embedded.Options{})
+	_, js := admin(t, server)
+	b := open(t, server)
+	if first, _, err := b.PublishBatch(pushes("before", 20)...); err != nil || first != 1 {
+		t.Fatalf("first batch begins at %d, %v", first, err)
+	}
+	deleteStreams(t, js)
+	if _, refused, err := b.PublishBatch(pushes("gone", 20)...); !refused {
+		t.Errorf("to a stream that is gone: %v", err)
+	}
+	server.Stop()
+	eventually(t, "the connection is seen to be gone", func() bool { return b.Connected() != nil })
+	begun := time.Now()
+	_, refused, err := b.PublishBatch(pushes("away", 20)...)
+	if class, _ := fault.ClassOf(err); refused || class != fault.Transient || time.Since(begun) > time.Second {
+		t.Errorf("while NATS is away: %v after %s, want a transient fault at once", err, time.Since(begun))
+	}
+}
+
+// A server that knows nothing of batches would store their messages one by one and
+// confirm the last alone.
+func TestNoBatchIsSentToAStreamThatTakesNone(t *testing.T) {
+	server := startServer(t, embedded.Options{})
+	b := open(t, server)
+	b.AlwaysTogether()
+	if _, _, err := b.PublishBatch(pushes("before", 20)...); err != nil {
+		t.Fatal(err)
+	}
+	// What was said in the connection before counts no more.
+	server.Stop()
+	eventually(t, "the connection is seen to be gone", func() bool { return b.Connected() != nil })
+	if err := server.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the bus is connected again", func() bool { return b.Connected() == nil })
+	nc, js := admin(t, server)
+	change(t, js, func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = false })
+	sent, err := nc.SubscribeSync("plumb.events.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	publishTogether(t.Context(), b, pushes("e", 200))
+	for range 200 {
+		msg, err := sent.NextMsg(patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id := msg.Header.Get("Nats-Batch-Id"); id != "" {
+			t.Fatalf("event %s was sent in batch %s", msg.Header.Get("ce-id"), id)
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ func TestPaceFindsTheWayThatCostsLess(t *testing.T) {
 					p.wentAlone(*now, pressing-1)
 				}
 			},
-			server: syncing, min: 990, max: 1000,
+			server: buffering, max: 10,
 		},
 		"a server that syncs no more is found out": {
 			before: func(p *pace, now *time.Time) { syncing.drive(p, now, 100_000) }, server: buffering, max: 350,
