@@ -5,13 +5,16 @@ import "time"
 // pace finds out whether messages are sooner stored together or one by one: a
 // batch spares syncs where the server syncs every write, and costs more than it
 // spares where it does not, and a client is not told which. Each way is measured
-// again from time to time.
+// again from time to time, by how much is stored in a time: between two batches
+// passes time, too.
 type pace struct {
 	together, alone way
 	better          bool      // together is, as far as known
 	each            int       // messages after which the other way is measured again
 	stored          int       // messages, either way
 	last            time.Time // when one was stored by itself; zero: the server may have had nothing to do since
+	batch           time.Time // when a batch was; zero alike
+	since           int       // messages stored after that batch
 }
 
 // way is what it costs to store a message in one of them.
@@ -41,22 +44,43 @@ func (p *pace) pays() bool {
 	return p.better
 }
 
-// wentTogether takes in how long a batch of count took.
-func (p *pace) wentTogether(took time.Duration, count int) {
-	p.stored += count
+// wentTogether takes in that a batch of count was stored.
+func (p *pace) wentTogether(now time.Time, count int) {
+	p.stored, p.since = p.stored+count, p.since+count
 	p.last = time.Time{}
+	if !p.batch.IsZero() {
+		p.measuredTogether(now.Sub(p.batch), p.since)
+	}
+	p.batch, p.since = now, 0
+}
+
+// refused takes in that a batch took so long for nothing: its messages go one by one.
+func (p *pace) refused(took time.Duration, count int) {
+	p.stored += count
+	p.last, p.batch = time.Time{}, time.Time{}
+	p.measuredTogether(took+time.Duration(count)*p.alone.cost, count)
+}
+
+func (p *pace) measuredTogether(took time.Duration, count int) {
 	if p.together.add(took, count, p.stored) {
 		p.judge(!p.better)
 	}
 }
 
 // wentAlone takes in that a message was stored by itself, one of so many that were
-// under way; 0 when something else was as well.
-func (p *pace) wentAlone(now time.Time, underWay int) {
+// under way, beside a batch or not.
+func (p *pace) wentAlone(now time.Time, underWay int, beside bool) {
 	p.stored++
-	if underWay < pressing {
+	p.since++
+	switch {
+	case beside: // it says nothing of what it costs
 		p.last = time.Time{}
 		return
+	case underWay < pressing:
+		p.last, p.batch = time.Time{}, time.Time{}
+		return
+	case p.since > batchMessages: // it is not between two batches any more
+		p.batch = time.Time{}
 	}
 	if !p.last.IsZero() && p.alone.add(now.Sub(p.last), 1, p.stored) {
 		p.judge(p.better)

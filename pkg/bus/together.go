@@ -15,7 +15,8 @@ import (
 
 // Where going together begins and ends.
 const (
-	fewAlone      = 8       // a batch takes as long as some ten messages one by one
+	fewAlone      = 8       // enough to keep the server busy
+	leastTogether = 24      // a batch takes as long as some twenty messages one by one
 	batchMessages = 256     // the server takes 1,000
 	batchBytes    = 1 << 20 // one message is at most a third of it
 )
@@ -35,6 +36,9 @@ type together struct {
 	all func([]*nats.Msg) (uint64, error)
 	// pays says whether to go together at all.
 	pays func() bool
+	// least is how many make a batch. With fewer a busy server would only ever catch up
+	// with those who came during the batch before.
+	least int
 
 	mu      sync.Mutex
 	pace    pace
@@ -56,7 +60,7 @@ type passenger struct {
 }
 
 func newTogether(one func(context.Context, *nats.Msg) (*jetstream.PubAck, error), all func([]*nats.Msg) (uint64, error)) *together {
-	t := &together{one: one, all: all, aboard: map[string]*passenger{}}
+	t := &together{one: one, all: all, least: leastTogether, aboard: map[string]*passenger{}}
 	t.pays = t.pace.pays
 	return t
 }
@@ -143,11 +147,7 @@ func (t *together) leave(p *passenger) {
 func (t *together) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.batch {
-		t.pace.wentAlone(time.Time{}, 0) // says nothing of its cost
-	} else {
-		t.pace.wentAlone(time.Now(), t.alone)
-	}
+	t.pace.wentAlone(time.Now(), t.alone, t.batch)
 	t.alone--
 	t.next()
 }
@@ -155,24 +155,21 @@ func (t *together) end() {
 // next sends those who wait: as a batch, or one by one when they are few or a
 // batch does not pay. The lock is held.
 func (t *together) next() {
-	limit := fewAlone
 	switch {
 	case t.batch || len(t.waiting) == 0:
 		return
 	case !t.pays():
-		limit = t.alone + len(t.waiting)
 	case t.alone > fewAlone/2:
 		return
-	case len(t.waiting) > fewAlone:
+	case len(t.waiting) >= t.least:
 		t.batch = true
 		go t.send(t.board())
 		return
 	}
-	going := min(len(t.waiting), limit-t.alone)
-	for _, p := range t.waiting[:going] {
+	for _, p := range t.waiting {
 		t.settle(p, 0, errAlone)
 	}
-	t.waiting = slices.Clone(t.waiting[going:])
+	t.waiting = nil
 }
 
 // board takes who goes into the next batch. The lock is held.
@@ -200,9 +197,10 @@ func (t *together) send(batch []*passenger) {
 	defer t.mu.Unlock()
 	t.batch = false
 	if errors.Is(err, errAlone) {
-		took += time.Duration(len(batch)) * t.pace.alone.cost // which is still to come
+		t.pace.refused(took, len(batch))
+	} else {
+		t.pace.wentTogether(time.Now(), len(batch))
 	}
-	t.pace.wentTogether(took, len(batch))
 	for i, p := range batch {
 		t.settle(p, first+uint64(i), err)
 	}

@@ -227,6 +227,18 @@ func TestWhoGoesTogether(t *testing.T) {
 			want: result{Alone: few, Batches: [][]string{many}},
 			told: map[string]string{"many9": "18", "many10": context.Canceled.Error(), "many11": "20"},
 		},
+		"too few to make a batch go one by one once half are through": {
+			play: func(c *crowd) {
+				c.way.least = len(many) + 1
+				c.come(c.t.Context(), 1, append(few, many...)...)
+				c.answer(c.singles, fewAlone/2-1)
+				if n := len(c.alone); n != fewAlone {
+					c.t.Errorf("%d went by themselves before half were through", n)
+				}
+				c.answer(c.singles, 1)
+			},
+			want: result{Alone: append(few, many...)},
+		},
 		"a batch that is too large is sent in parts": {
 			play: func(c *crowd) { // and what is left is few
 				c.come(c.t.Context(), 1, few...)
@@ -256,7 +268,7 @@ func TestWhoGoesTogether(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := &counter{singles: make(chan struct{}), together: make(chan struct{})}
 				crowd := &crowd{counter: server, t: t, way: newTogether(server.one, server.all), told: map[string]string{}}
-				crowd.way.pays = func() bool { return true }
+				crowd.way.pays, crowd.way.least = func() bool { return true }, fewAlone+1
 				c.play(crowd)
 				crowd.finish()
 				got := result{server.alone, server.batches}
