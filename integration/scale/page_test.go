@@ -18,12 +18,12 @@ var update = flag.Bool("update", false, "write the predictions of docs/scale.md"
 // reference is what single operations cost on the machine of docs/scale.md, best of
 // three rounds; but for the comparison, which is that of a tree of Git and not of memory.
 var reference = model.Costs{
-	Fact:    model.Cost{Wall: 300 * time.Microsecond, CPU: 200 * time.Microsecond},
-	Request: model.Cost{Wall: 370 * time.Microsecond, CPU: 240 * time.Microsecond},
-	Lease:   model.Cost{Wall: 65 * time.Microsecond, CPU: 65 * time.Microsecond},
-	State:   model.Cost{Wall: 280 * time.Microsecond, CPU: 190 * time.Microsecond},
-	Follow:  model.Cost{Wall: 43 * time.Microsecond, CPU: 85 * time.Microsecond},
-	Alert:   model.Cost{Wall: 250 * time.Microsecond, CPU: 300 * time.Microsecond},
+	Fact:    model.Cost{Wall: 148 * time.Microsecond, CPU: 160 * time.Microsecond},
+	Request: model.Cost{Wall: 288 * time.Microsecond, CPU: 230 * time.Microsecond},
+	Lease:   model.Cost{Wall: 59 * time.Microsecond, CPU: 110 * time.Microsecond},
+	State:   model.Cost{Wall: 212 * time.Microsecond, CPU: 180 * time.Microsecond},
+	Follow:  model.Cost{Wall: 32 * time.Microsecond, CPU: 30 * time.Microsecond},
+	Alert:   model.Cost{Wall: 289 * time.Microsecond, CPU: 370 * time.Microsecond},
 	Digest:  20 * time.Microsecond,
 }
 
