@@ -2,16 +2,20 @@ package catalog_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
-	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/object"
 )
 
 func TestHeldByOther(t *testing.T) {
 	c, client, namespace := open(t)
+	shown := make(chan string, 100) // resourceVersions
+	c.Subscribe(func(_, now *v1alpha1.Application) {
+		if now != nil && now.Namespace == namespace {
+			shown <- now.ResourceVersion
+		}
+	})
 	run(t, c)
 	key, other := app.Key{Namespace: namespace, Name: "web"}, app.Key{Namespace: namespace, Name: "other"}
 	id := object.ID{Kind: "ConfigMap", Namespace: namespace, Name: "settings"}
@@ -25,7 +29,8 @@ func TestHeldByOther(t *testing.T) {
 		if a, err = c.WriteStatus(t.Context(), a); err != nil {
 			t.Fatal(err)
 		}
-		shown(t, c, a)
+		for <-shown != a.ResourceVersion { // until the watch has shown it
+		}
 	}
 	held := func(sentence string, byOther, byOwn bool) {
 		t.Helper()
@@ -42,15 +47,4 @@ func TestHeldByOther(t *testing.T) {
 	held("in an inventory", true, false)
 	hold(v1alpha1.InventoryEntry{ID: "/ConfigMap/" + namespace + "/more", Version: "v1"})
 	held("let go", false, false)
-}
-
-// shown returns once the watch has shown an Application as it was written.
-func shown(t *testing.T, c *catalog.Catalog, a *v1alpha1.Application) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if seen, found := c.Get(a.Key()); found && seen.ResourceVersion == a.ResourceVersion {
-			return
-		}
-	}
-	t.Fatalf("the watch does not show resourceVersion %s", a.ResourceVersion)
 }
