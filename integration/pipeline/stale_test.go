@@ -4,18 +4,12 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/plumb-gitops/plumb/integration/stack"
 	"github.com/plumb-gitops/plumb/pkg/app"
@@ -72,7 +66,7 @@ func TestAnAPIServerWhoseCacheStandsStill(t *testing.T) {
 // standing is a proxy before the API server that can show Applications as they were.
 type standing struct {
 	kubeconfig string
-	target     *url.URL
+	host       string // URL of the API server
 	client     *http.Client
 
 	mu     sync.Mutex
@@ -82,50 +76,32 @@ type standing struct {
 
 func stand(t *testing.T, s *stack.Stack) *standing {
 	t.Helper()
-	kube, err := clientcmd.BuildConfigFromFlags("", s.Kube.Kubeconfig())
+	config := s.Kube.Config(t)
+	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport, err := rest.TransportFor(kube)
-	if err != nil {
-		t.Fatal(err)
-	}
-	target, err := url.Parse(kube.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &standing{kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"), target: target, client: &http.Client{Transport: transport}}
-	forward := &httputil.ReverseProxy{
-		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(target) },
-		Transport:      transport,
-		FlushInterval:  -1,
-		ModifyResponse: p.slow,
-		ErrorHandler:   func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if old := p.old(r); old != nil {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write(old) // who asked may be gone
-			return
-		}
-		forward.ServeHTTP(w, r)
-	}))
-	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
-	c := clientcmdapi.NewConfig()
-	c.Clusters["proxy"] = &clientcmdapi.Cluster{Server: server.URL}
-	c.Contexts["proxy"] = &clientcmdapi.Context{Cluster: "proxy"}
-	c.CurrentContext = "proxy"
-	if err := clientcmd.WriteToFile(*c, p.kubeconfig); err != nil {
-		t.Fatal(err)
-	}
+	p := &standing{host: config.Host, client: client}
+	p.kubeconfig = s.Kube.Proxy(t, p.meet, p.slow)
 	return p
+}
+
+// meet answers what may be answered from the cache.
+func (p *standing) meet(w http.ResponseWriter, r *http.Request) bool {
+	old := p.old(r)
+	if old == nil {
+		return false
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(old) // who asked may be gone
+	return true
 }
 
 // freeze has the cache show an Application as it is now.
 func (p *standing) freeze(t *testing.T, key app.Key) {
 	t.Helper()
 	path := "/apis/plumb.dev/v1alpha1/namespaces/" + key.Namespace + "/applications/" + key.Name
-	resp, err := p.client.Get(p.target.String() + path)
+	resp, err := p.client.Get(p.host + path)
 	if err != nil {
 		t.Fatal(err)
 	}

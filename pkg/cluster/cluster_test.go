@@ -4,21 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/plumb-gitops/plumb/integration/kubetest"
 	"github.com/plumb-gitops/plumb/pkg/cluster"
@@ -88,36 +80,8 @@ type gate struct {
 // through opens a gate to the control plane.
 func through(t *testing.T) *gate {
 	t.Helper()
-	config := kubetest.Start(t).Config(t)
-	target, err := url.Parse(config.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport, err := rest.TransportFor(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := &httputil.ReverseProxy{
-		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
-		Transport:     transport,
-		FlushInterval: -1,
-		ErrorLog:      log.New(io.Discard, "", 0), // what is cut on purpose
-		ErrorHandler:  func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
-	}
-	g := &gate{kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !g.meet(w, r) {
-			proxy.ServeHTTP(w, r)
-		}
-	}))
-	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
-	write := clientcmdapi.NewConfig()
-	write.Clusters["gate"] = &clientcmdapi.Cluster{Server: server.URL}
-	write.Contexts["gate"] = &clientcmdapi.Context{Cluster: "gate"}
-	write.CurrentContext = "gate"
-	if err := clientcmd.WriteToFile(*write, g.kubeconfig); err != nil {
-		t.Fatal(err)
-	}
+	g := &gate{}
+	g.kubeconfig = kubetest.Start(t).Proxy(t, g.meet, nil)
 	return g
 }
 
