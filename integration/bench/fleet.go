@@ -101,24 +101,20 @@ func (b *bench) fleetRound(ctx context.Context, f fleet, n int) (r fleetRound, e
 }
 
 func (b *bench) fleetCases(ctx context.Context, f fleet, ns string, repo *gitserver.Repo, p *plumb, r *fleetRound) (err error) {
+	if err := b.settle(ctx, p); err != nil {
+		return err
+	}
 	r.first, err = b.timed(ctx, p, "first", func() (time.Duration, error) {
 		return b.untilReady(ctx, ns, f.applications, "", func() error { return b.createApplications(ctx, ns, f.applications, repo.Name) })
 	})
 	if err != nil {
 		return fmt.Errorf("first sync: %w", err)
 	}
-	if err := b.settle(ctx, p); err != nil {
-		return err
-	}
-	sha, err := pushAll(ctx, repo, f.applications, "two")
-	if err != nil {
-		return err
-	}
-	r.all, err = b.timed(ctx, p, "all", func() (time.Duration, error) {
-		return b.untilReady(ctx, ns, f.applications, sha, func() error { return p.announce(ctx, repo, sha) })
+	r.all, err = changes(func(change string) (spent, error) {
+		return b.changeAll(ctx, p, ns, f.applications, repo, "all", func() (string, error) { return pushAll(ctx, repo, f.applications, change) })
 	})
 	if err != nil {
-		return fmt.Errorf("a commit that changes all: %w", err)
+		return err
 	}
 	for i := range (f.pushes + b.rounds - 1) / b.rounds {
 		took, err := b.changeOne(ctx, ns, repo, p, i)
@@ -129,6 +125,26 @@ func (b *bench) fleetCases(ctx context.Context, f fleet, ns string, repo *gitser
 	}
 	r.settled, err = memoryOf(p.cmd.Process.Pid)
 	return err
+}
+
+// changeAll is what a commit takes that changes all Applications, from its webhook until
+// they are Ready at it. It begins at rest.
+func (b *bench) changeAll(ctx context.Context, p *plumb, ns string, applications int, repo *gitserver.Repo, name string, push func() (sha string, err error)) (spent, error) {
+	if err := b.settle(ctx, p); err != nil {
+		return spent{}, err
+	}
+	sha, err := push()
+	if err != nil {
+		return spent{}, err
+	}
+	return b.timed(ctx, p, name, func() (time.Duration, error) {
+		return b.untilReadyAt(ctx, ns, applications, repo, sha, p)
+	})
+}
+
+// untilReadyAt is the time from the webhook of a commit until all are Ready at it.
+func (w *world) untilReadyAt(ctx context.Context, ns string, applications int, repo *gitserver.Repo, sha string, hook *plumb) (time.Duration, error) {
+	return w.untilReady(ctx, ns, applications, sha, func() error { return hook.announce(ctx, repo, sha) })
 }
 
 // timed is what do took and, when asked for, a profile of it.

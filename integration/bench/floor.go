@@ -19,7 +19,7 @@ var widths = []int{8, 16, 32, 64}
 // floor is the time of bare requests, the best of all widths.
 type floor struct {
 	first spent // F1: metadata patch, objects, status patch
-	all   spent // F2: the one object that differs, status patch
+	all   spent // F2: the one object that differs, status patch; the mean of some commits
 }
 
 func (w *world) floor(ctx context.Context, applications int, label string) (floor, error) {
@@ -46,26 +46,28 @@ func (w *world) floorAt(ctx context.Context, applications int, ns string, width 
 	if err := w.createApplications(ctx, ns, applications, "floor"); err != nil {
 		return f, err
 	}
-	f.first, err = w.spending(nil, func() (time.Duration, error) {
-		return w.untilReady(ctx, ns, applications, "first", func() error {
-			return w.each(ctx, width, applications, func(ctx context.Context, i int) error { return w.bareFirst(ctx, ns, i) })
-		})
-	})
+	f.first, err = w.bare(ctx, ns, applications, width, "first", w.bareFirst)
 	if err != nil {
 		return f, err
 	}
-	if err := w.settle(ctx, nil); err != nil {
-		return f, err
-	}
-	f.all, err = w.spending(nil, func() (time.Duration, error) {
-		return w.untilReady(ctx, ns, applications, "second", func() error {
-			return w.each(ctx, width, applications, func(ctx context.Context, i int) error { return w.bareChange(ctx, ns, i) })
-		})
-	})
+	f.all, err = changes(func(change string) (spent, error) { return w.bare(ctx, ns, applications, width, change, w.bareChange) })
 	if err != nil {
 		return f, err
 	}
 	return f, w.removeApplications(ctx, ns)
+}
+
+// bare is what the requests of do take for all applications, until they are Ready at the
+// revision. It begins at rest.
+func (w *world) bare(ctx context.Context, ns string, applications, width int, revision string, do func(ctx context.Context, ns string, i int, revision string) error) (spent, error) {
+	if err := w.settle(ctx, nil); err != nil {
+		return spent{}, err
+	}
+	return w.spending(nil, func() (time.Duration, error) {
+		return w.untilReady(ctx, ns, applications, revision, func() error {
+			return w.each(ctx, width, applications, func(ctx context.Context, i int) error { return do(ctx, ns, i, revision) })
+		})
+	})
 }
 
 func (w *world) each(ctx context.Context, width, count int, do func(context.Context, int) error) error {
@@ -78,7 +80,7 @@ func (w *world) each(ctx context.Context, width, count int, do func(context.Cont
 }
 
 // bareFirst is what a first sync cannot do without.
-func (w *world) bareFirst(ctx context.Context, ns string, i int) error {
+func (w *world) bareFirst(ctx context.Context, ns string, i int, revision string) error {
 	apps := w.objects.Resource(v1alpha1.GroupVersionResource).Namespace(ns)
 	finalizer := []byte(`{"metadata":{"finalizers":["plumb.dev/prune"]}}`)
 	if _, err := apps.Patch(ctx, appName(i), types.MergePatchType, finalizer, metav1.PatchOptions{}); err != nil {
@@ -89,15 +91,15 @@ func (w *world) bareFirst(ctx context.Context, ns string, i int) error {
 			return err
 		}
 	}
-	return w.bareStatus(ctx, ns, i, "first")
+	return w.bareStatus(ctx, ns, i, revision)
 }
 
 // bareChange is what a commit that changes one object cannot do without.
-func (w *world) bareChange(ctx context.Context, ns string, i int) error {
-	if err := w.apply(ctx, ns, objectsOf(i, "two")[1]); err != nil {
+func (w *world) bareChange(ctx context.Context, ns string, i int, revision string) error {
+	if err := w.apply(ctx, ns, objectsOf(i, revision)[1]); err != nil {
 		return err
 	}
-	return w.bareStatus(ctx, ns, i, "second")
+	return w.bareStatus(ctx, ns, i, revision)
 }
 
 func (w *world) bareStatus(ctx context.Context, ns string, i int, revision string) error {

@@ -41,6 +41,24 @@ func (w *world) spending(p *plumb, do func() (time.Duration, error)) (s spent, e
 	return s, nil
 }
 
+// commits are how many commits that change all Applications a round measures. One of them
+// takes about as long as a step of the API server's garbage collector: what it meets is luck.
+const commits = 3
+
+// changes is the mean of what each of the commits took, named by what it changes.
+func changes(one func(change string) (spent, error)) (mean spent, err error) {
+	for n := range commits {
+		s, err := one(fmt.Sprintf("change-%d", n))
+		if err != nil {
+			return spent{}, fmt.Errorf("a commit that changes all: %w", err)
+		}
+		mean.time += s.time / commits
+		mean.kube += s.kube / commits
+		mean.plumb += s.plumb / commits
+	}
+	return mean, nil
+}
+
 // At rest is a control plane that takes no more of a processor than atRest, for restSpan.
 const (
 	atRest   = 0.15
@@ -71,7 +89,7 @@ func (w *world) settle(ctx context.Context, p *plumb) error {
 type versus struct {
 	floor floor
 	first spent // from the creation of the first Application until all are Ready
-	all   spent // from the webhook until all are Ready at the commit
+	all   spent // from the webhook until all are Ready at the commit, the mean of some
 }
 
 // versusFigures are the ratios of the rounds and the processor times behind them. The

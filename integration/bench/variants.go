@@ -110,26 +110,21 @@ func (b *bench) variantRound(ctx context.Context, v variant, applications int, l
 }
 
 func (b *bench) variantCases(ctx context.Context, v variant, applications int, ns string, repo *gitserver.Repo, p *plumb, r *versus) (err error) {
+	if err := b.settle(ctx, p); err != nil {
+		return err
+	}
 	r.first, err = b.timed(ctx, p, ns+"-first", func() (time.Duration, error) {
 		return b.untilReady(ctx, ns, applications, "", func() error { return b.createFrom(ctx, ns, applications, repo.Name, 0, v.source) })
 	})
 	if err != nil {
 		return fmt.Errorf("first sync: %w", err)
 	}
-	if err := b.settle(ctx, p); err != nil {
-		return err
-	}
-	sha, err := repo.CommitAndPush(ctx, "Change what all share", v.shared("two"))
-	if err != nil {
-		return err
-	}
-	r.all, err = b.timed(ctx, p, ns+"-all", func() (time.Duration, error) {
-		return b.untilReady(ctx, ns, applications, sha, func() error { return p.announce(ctx, repo, sha) })
+	r.all, err = changes(func(change string) (spent, error) {
+		return b.changeAll(ctx, p, ns, applications, repo, ns+"-all", func() (string, error) {
+			return repo.CommitAndPush(ctx, "Change what all share", v.shared(change))
+		})
 	})
-	if err != nil {
-		return fmt.Errorf("a commit that changes all: %w", err)
-	}
-	return nil
+	return err
 }
 
 func (v variant) files(applications int, change string) map[string][]byte {

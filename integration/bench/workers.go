@@ -51,24 +51,24 @@ func (b *bench) workersRound(ctx context.Context, w workers, count int, label st
 	if err := b.namespace(ctx, label); err != nil {
 		return 0, 0, err
 	}
-	first, err = b.untilReady(ctx, label, w.applications, "", func() error { return b.createApplications(ctx, label, w.applications, repo.Name) })
-	if err == nil {
-		all, err = b.changeAll(ctx, label, w.applications, repo, s.hook)
-	}
+	first, all, err = b.workersCases(ctx, w, label, repo, s.hook)
 	if err != nil {
 		return 0, 0, fmt.Errorf("%w\n%s", err, s.tail())
 	}
 	return first, all, b.removeApplications(ctx, label)
 }
 
-// changeAll is the time from the webhook of a commit that changes all Applications until
-// they are Ready at it.
-func (w *world) changeAll(ctx context.Context, ns string, applications int, repo *gitserver.Repo, hook *plumb) (time.Duration, error) {
-	sha, err := pushAll(ctx, repo, applications, "two")
+func (b *bench) workersCases(ctx context.Context, w workers, ns string, repo *gitserver.Repo, hook *plumb) (first, all time.Duration, err error) {
+	first, err = b.untilReady(ctx, ns, w.applications, "", func() error { return b.createApplications(ctx, ns, w.applications, repo.Name) })
 	if err != nil {
-		return 0, err
+		return first, 0, err
 	}
-	return w.untilReady(ctx, ns, applications, sha, func() error { return hook.announce(ctx, repo, sha) })
+	sha, err := pushAll(ctx, repo, w.applications, "two")
+	if err != nil {
+		return first, 0, err
+	}
+	all, err = b.untilReadyAt(ctx, ns, w.applications, repo, sha, hook)
+	return first, all, err
 }
 
 // services are Plumb's as they run apart from each other.
