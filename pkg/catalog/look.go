@@ -9,10 +9,14 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 )
 
-// Look is Read from the API server's cache, which spares it a request to its store. What it says
-// may be moments old, but never older than what this process wrote or saw: it is for who
-// writes with its resourceVersion next. What ends without a write has to Read.
+// Look is Read without a request where the watch knows the Application, else from the API
+// server's cache. What it says may be moments old, but never older than what this process
+// wrote: it is for who writes with its resourceVersion next. What ends without a write has
+// to Read.
 func (c *Catalog) Look(ctx context.Context, key app.Key) (*v1alpha1.Application, error) {
+	if seen, found := c.Get(key); found && !c.outdated(seen) {
+		return seen.DeepCopy(), nil
+	}
 	a := &v1alpha1.Application{}
 	found, err := c.client.GetCached(ctx, idOf(key), v1alpha1.Version, a)
 	if err != nil {
