@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -19,10 +20,15 @@ import (
 )
 
 const (
-	// waitingEvents bounds what is not written yet; more are dropped and counted.
-	waitingEvents = 256
+	// waitingEvents bounds what is not written yet, some 5 MB; more are dropped and counted.
+	waitingEvents = 4096
+	// eventPause is how many times as long as a write took the next one waits: an API
+	// server that is busy with what the Events are about gets few of them meanwhile.
+	eventPause = 4
 	// seriesAge ends a series: an equal Event later than this is a new one.
 	seriesAge = 10 * time.Minute
+	// seriesEvery is how often those that ended are forgotten.
+	seriesEvery = time.Minute
 	// maxNote is the API's limit of an Event's text in bytes.
 	maxNote = 1024
 	// eventTimeout gives up on an Event that the API server does not take.
@@ -40,6 +46,7 @@ type recorder struct {
 	dropped  atomic.Int64
 	number   atomic.Int64
 	series   map[seriesKey]*series // of run alone
+	tidied   time.Time             // when the series that ended were forgotten
 }
 
 type seriesKey struct{ uid, eventtype, reason, note string }
@@ -102,8 +109,17 @@ func (r *recorder) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case e := <-r.waiting:
+			began := time.Now()
 			r.write(ctx, e)
+			pause(ctx, eventPause*time.Since(began))
 		}
+	}
+}
+
+func pause(ctx context.Context, span time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(span):
 	}
 }
 
@@ -125,13 +141,9 @@ func (r *recorder) write(ctx context.Context, e *eventsv1.Event) {
 
 // repeat counts an Event that was told a short while ago already.
 func (r *recorder) repeat(ctx context.Context, key seriesKey, e *eventsv1.Event) bool {
-	for k, s := range r.series {
-		if e.EventTime.Sub(s.last) > seriesAge {
-			delete(r.series, k)
-		}
-	}
+	r.tidy(e.EventTime.Time)
 	s, ok := r.series[key]
-	if !ok {
+	if !ok || e.EventTime.Sub(s.last) > seriesAge {
 		return false
 	}
 	s.count++
@@ -142,4 +154,13 @@ func (r *recorder) repeat(ctx context.Context, key seriesKey, e *eventsv1.Event)
 		return false
 	}
 	return true
+}
+
+// tidy forgets the series that ended.
+func (r *recorder) tidy(now time.Time) {
+	if now.Sub(r.tidied) < seriesEvery {
+		return
+	}
+	r.tidied = now
+	maps.DeleteFunc(r.series, func(_ seriesKey, s *series) bool { return now.Sub(s.last) > seriesAge })
 }
