@@ -51,7 +51,7 @@ func (r *Receiver) storeAll(ctx context.Context, h hook, d webhook.Delivery, id 
 	if len(a.events) == 0 {
 		return notForUs(d, refused), nil
 	}
-	r.opts.Log.InfoContext(ctx, "delivery accepted", "hook", h.name, "delivery", id, "events", len(a.events), "first", a.events[0])
+	r.opts.Log.DebugContext(ctx, "delivery accepted", "hook", h.name, "delivery", id, "events", len(a.events), "first", a.events[0])
 	return a, nil
 }
 
