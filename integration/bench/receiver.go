@@ -67,7 +67,7 @@ func (b *bench) receiverRound(ctx context.Context, n int) (r receiverRound, err 
 	if err != nil {
 		return r, fmt.Errorf("sync_interval: always: %w", err)
 	}
-	in, err := b.startIntake(ctx, fmt.Sprint("buffered-", n), "")
+	in, err := b.startIntake(ctx, fmt.Sprint("buffered-", n), false)
 	if err != nil {
 		return r, err
 	}
@@ -81,7 +81,7 @@ func (b *bench) receiverRound(ctx context.Context, n int) (r receiverRound, err 
 }
 
 func (b *bench) synced(ctx context.Context, n int) (pair, error) {
-	in, err := b.startIntake(ctx, fmt.Sprint("synced-", n), "always")
+	in, err := b.startIntake(ctx, fmt.Sprint("synced-", n), true)
 	if err != nil {
 		return pair{}, err
 	}

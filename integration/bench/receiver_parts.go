@@ -28,8 +28,8 @@ type intake struct {
 	message  stored
 }
 
-// startIntake starts all of it. sync is NATS' sync_interval; empty is the server's default.
-func (b *bench) startIntake(ctx context.Context, label, sync string) (in *intake, err error) {
+// startIntake starts all of it. NATS syncs each message to disk, or in its own interval.
+func (b *bench) startIntake(ctx context.Context, label string, syncAlways bool) (in *intake, err error) {
 	dir := filepath.Join(b.dir, "receiver-"+label)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -46,14 +46,15 @@ func (b *bench) startIntake(ctx context.Context, label, sync string) (in *intake
 		}
 	}()
 	url := "nats://" + at(0)
-	if sync != "" {
-		sync = ", sync_interval: " + sync
+	sync := ""
+	if syncAlways {
+		sync = ", sync_interval: always"
 	}
 	files := map[string]string{
 		"nats.conf": fmt.Sprintf("listen: %q\njetstream: {store_dir: %q%s}\n", at(0), filepath.Join(dir, "data"), sync),
 		"secret":    secret + "\n",
-		"receiver.yaml": fmt.Sprintf("cluster: bench\nnats: {url: %q}\nadmin: {listen: %q, profiles: true}\n"+
-			"receiver:\n  listen: %q\n  hooks: [{name: bench, provider: github, secretFile: %s}]\n", url, at(3), at(1), filepath.Join(dir, "secret")),
+		"receiver.yaml": fmt.Sprintf("cluster: bench\nnats: {url: %q, syncAlways: %t}\nadmin: {listen: %q, profiles: true}\n"+
+			"receiver:\n  listen: %q\n  hooks: [{name: bench, provider: github, secretFile: %s}]\n", url, syncAlways, at(3), at(1), filepath.Join(dir, "secret")),
 	}
 	if err := writeAll(dir, files); err != nil {
 		return in, err

@@ -122,7 +122,7 @@ func (s *services) startReceiver(nats, listen, admin string) error {
 	}
 	s.hook = &plumb{hook: "http://" + listen + "/hooks/bench"}
 	return s.start("receiver", "receiver", fmt.Sprintf(`cluster: bench
-nats: {url: "nats://%s"}
+nats: {url: "nats://%s", syncAlways: true}
 admin: {listen: %q}
 receiver:
   listen: %q
@@ -132,7 +132,7 @@ receiver:
 
 func (s *services) startWorker(name, nats, admin, kubeconfig string) error {
 	return s.start(name, "worker", fmt.Sprintf(`cluster: bench
-nats: {url: "nats://%s", dataDir: %s}
+nats: {url: "nats://%s", dataDir: %s, syncAlways: true}
 kubernetes: {kubeconfig: %s}
 admin: {listen: %q}
 git: {insecureHosts: [127.0.0.1]}

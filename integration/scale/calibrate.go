@@ -48,7 +48,7 @@ func calibrate(ctx context.Context, url string, server, count int) (best model.C
 
 func calibrateOnce(ctx context.Context, url string, server, count, round int) (c model.Costs, err error) {
 	var t traffic
-	b, err := bus.Open(ctx, bus.Options{InProcess: newLink(url, &t), Cluster: "calibration"})
+	b, err := bus.Open(ctx, bus.Options{InProcess: newLink(url, &t), Cluster: "calibration", SyncAlways: true})
 	if err != nil {
 		return c, err
 	}

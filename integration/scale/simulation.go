@@ -97,7 +97,7 @@ func (h hearing) Handle(ctx context.Context, r slog.Record) error {
 }
 
 func (s *simulation) open(ctx context.Context, cluster, service string) (*bus.Bus, error) {
-	b, err := bus.Open(ctx, bus.Options{InProcess: newLink(s.url, &s.traffic), Cluster: cluster, Service: service, Log: s.log})
+	b, err := bus.Open(ctx, bus.Options{InProcess: newLink(s.url, &s.traffic), Cluster: cluster, Service: service, SyncAlways: true, Log: s.log})
 	if err != nil {
 		return nil, fmt.Errorf("open the bus of %s %s: %w", cluster, service, err)
 	}

@@ -70,7 +70,7 @@ func (s service) of(a *v1alpha1.Application) time.Duration {
 
 // start connects the worker and runs its parts until stop or kill.
 func (w *worker) start(ctx context.Context, log *slog.Logger) (err error) {
-	w.bus, err = bus.Open(ctx, bus.Options{InProcess: w.link, Cluster: w.cluster.name, Service: "worker", Log: log})
+	w.bus, err = bus.Open(ctx, bus.Options{InProcess: w.link, Cluster: w.cluster.name, Service: "worker", SyncAlways: true, Log: log})
 	if err != nil {
 		return fmt.Errorf("open the bus of %s: %w", w.name, err)
 	}

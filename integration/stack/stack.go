@@ -92,7 +92,7 @@ func (s *Stack) startNATS(t testing.TB) {
 	must(t, err)
 	t.Cleanup(server.Stop)
 	s.NATS = server
-	s.Bus, err = bus.Open(t.Context(), bus.Options{URL: server.URL(), Cluster: s.Cluster, Timing: s.timing, Log: s.log})
+	s.Bus, err = bus.Open(t.Context(), bus.Options{URL: server.URL(), Cluster: s.Cluster, Timing: s.timing, SyncAlways: true, Log: s.log})
 	must(t, err)
 	t.Cleanup(s.Bus.Close)
 }

@@ -33,7 +33,7 @@ func (s *Stack) Work(t testing.TB, tune ...func(*config.Config)) (stop func()) {
 		change(&c)
 	}
 	log := s.log.With("worker", filepath.Base(c.NATS.DataDir))
-	b, err := bus.Open(t.Context(), bus.Options{URL: s.NATS.URL(), Cluster: s.Cluster, Service: "worker", Timing: s.timing, Log: log})
+	b, err := bus.Open(t.Context(), bus.Options{URL: s.NATS.URL(), Cluster: s.Cluster, Service: "worker", Timing: s.timing, SyncAlways: true, Log: log})
 	must(t, err)
 	kube, err := cluster.Open(cluster.Options{Kubeconfig: c.Kubernetes.Kubeconfig, UserAgent: "plumb-worker", Log: log})
 	must(t, err)
@@ -65,7 +65,7 @@ func (s *Stack) Scan(t testing.TB, interval time.Duration) {
 	t.Helper()
 	c := s.Config(t)
 	c.DriftScanner.Interval = interval
-	b, err := bus.Open(t.Context(), bus.Options{URL: s.NATS.URL(), Cluster: s.Cluster, Service: "drift-scanner", Timing: s.timing, Log: s.log})
+	b, err := bus.Open(t.Context(), bus.Options{URL: s.NATS.URL(), Cluster: s.Cluster, Service: "drift-scanner", Timing: s.timing, SyncAlways: true, Log: s.log})
 	must(t, err)
 	kube, err := cluster.Open(cluster.Options{Kubeconfig: c.Kubernetes.Kubeconfig, UserAgent: "plumb-drift-scanner", Log: s.log})
 	must(t, err)

@@ -182,8 +182,7 @@ func TestPublishingTogether(t *testing.T) {
 			t.Parallel()
 			server := startServer(t, embedded.Options{})
 			nc, js := admin(t, server)
-			b := open(t, server)
-			b.AlwaysTogether()
+			b := open(t, server, batching)
 			if c.before != nil {
 				c.before(t, b, nc, js)
 			}
@@ -205,6 +204,9 @@ func TestPublishingTogether(t *testing.T) {
 	}
 }
 
+// batching has those who publish at the same time go together.
+func batching(o *bus.Options) { o.SyncAlways = true }
+
 // largePushes are near the limit of an event's data.
 func largePushes(n int) []event.Event {
 	events := pushes("large", n)
@@ -220,8 +222,7 @@ func TestBatchesSurviveCutConnections(t *testing.T) {
 	server := startServer(t, embedded.Options{})
 	_, js := admin(t, server)
 	line := &flaky{server: server}
-	b := open(t, server, func(o *bus.Options) { o.InProcess = line })
-	b.AlwaysTogether()
+	b := open(t, server, batching, func(o *bus.Options) { o.InProcess = line })
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 	defer cancel()
 	var mu sync.Mutex
@@ -283,8 +284,7 @@ func TestABatchThatIsNotStoredIsToGoOneByOne(t *testing.T) {
 // confirm the last alone.
 func TestNoBatchIsSentToAStreamThatTakesNone(t *testing.T) {
 	server := startServer(t, embedded.Options{})
-	b := open(t, server)
-	b.AlwaysTogether()
+	b := open(t, server, batching)
 	if _, _, err := b.PublishBatch(pushes("before", 20)...); err != nil {
 		t.Fatal(err)
 	}
@@ -348,14 +348,9 @@ func TestBatchIsReadAsConfirmedOnlyWhole(t *testing.T) {
 
 // 64 publishers at a server that syncs each write.
 func BenchmarkPublishAtOnce(b *testing.B) {
-	for name, how := range map[string]func(*bus.Bus){
-		"one by one": (*bus.Bus).AlwaysAlone,
-		"together":   (*bus.Bus).AlwaysTogether,
-		"measured":   func(*bus.Bus) {},
-	} {
+	for name, together := range map[string]bool{"one by one": false, "together": true} {
 		b.Run(name, func(b *testing.B) {
-			one := benchBus(b)
-			how(one)
+			one := benchBus(b, together)
 			ids := make(chan string)
 			var all sync.WaitGroup
 			for range 64 {

@@ -9,14 +9,14 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/bus/embedded"
 )
 
-func benchBus(b *testing.B) *bus.Bus {
+func benchBus(b *testing.B, syncAlways bool) *bus.Bus {
 	b.Helper()
 	server, err := embedded.Start(b.TempDir(), embedded.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(server.Stop)
-	one, err := bus.Open(b.Context(), bus.Options{InProcess: server})
+	one, err := bus.Open(b.Context(), bus.Options{InProcess: server, SyncAlways: syncAlways})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func benchBus(b *testing.B) *bus.Bus {
 }
 
 func BenchmarkPublish(b *testing.B) {
-	one := benchBus(b)
+	one := benchBus(b, true)
 	for i := 0; b.Loop(); i++ {
 		if _, err := one.Publish(b.Context(), push(fmt.Sprint(i), "github.com/acme/config"), fmt.Sprint(i)); err != nil {
 			b.Fatal(err)
@@ -34,7 +34,7 @@ func BenchmarkPublish(b *testing.B) {
 }
 
 func BenchmarkLeaseTakenAndReleased(b *testing.B) {
-	one := benchBus(b)
+	one := benchBus(b, true)
 	for i := 0; b.Loop(); i++ {
 		lease, err := one.Lease(b.Context(), bus.SyncLease("local", "team", fmt.Sprint(i)), "worker-1")
 		if err != nil {
@@ -48,7 +48,7 @@ func BenchmarkLeaseTakenAndReleased(b *testing.B) {
 
 // From the publisher's call until the handler has the request.
 func BenchmarkRequestHandedOut(b *testing.B) {
-	one := benchBus(b)
+	one := benchBus(b, true)
 	got := make(chan struct{})
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()

@@ -33,6 +33,10 @@ type Options struct {
 	// separates its replies from those of others.
 	Cluster string
 	Service string
+	// SyncAlways says that the server syncs each message to disk before it confirms it
+	// (sync_interval: always, as package embedded does): what is published at the same
+	// time then goes as one batch, which is synced as a whole.
+	SyncAlways bool
 	// Replicas of streams that have to be created; 0: one.
 	Replicas int
 	// Timeout of one exchange with the server; 0: 5 s.

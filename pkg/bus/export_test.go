@@ -8,13 +8,6 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/event"
 )
 
-// AlwaysTogether makes those who publish at the same time go together, whatever
-// it costs.
-func (b *Bus) AlwaysTogether() { b.events.pays = func() bool { return true } }
-
-// AlwaysAlone makes all go one by one.
-func (b *Bus) AlwaysAlone() { b.events.pays = func() bool { return false } }
-
 // PublishBatch sends events as one batch and returns the sequence of the first, and whether
 // they are to go one by one instead.
 func (b *Bus) PublishBatch(events ...event.Event) (first uint64, refused bool, err error) {

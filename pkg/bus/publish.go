@@ -38,14 +38,15 @@ func (b *Bus) Publish(ctx context.Context, e event.Event, id string) (uint64, er
 	return sequence, nil
 }
 
-// store publishes a message to its stream, where that is of use together with
-// others. Requests for syncs go one by one: a batch would remove the request that
+// store publishes a message to its stream, a fact together with others where that spares
+// syncs; elsewhere it would be slower. Requests for syncs go one by one: a batch would remove the request that
 // each replaces before the new one is on disk.
 func (b *Bus) store(ctx context.Context, msg *nats.Msg) (uint64, error) {
-	if streamOf(msg.Subject) == eventsStream {
+	stream := streamOf(msg.Subject)
+	if stream == eventsStream && b.o.SyncAlways {
 		return b.events.publish(ctx, msg)
 	}
-	ack, err := b.publish(ctx, syncStream, msg)
+	ack, err := b.publish(ctx, stream, msg)
 	if err != nil {
 		return 0, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -34,14 +33,11 @@ type together struct {
 	// all returns the sequence of the first message, which the others follow.
 	// errAlone: as a batch the messages are not stored.
 	all func([]*nats.Msg) (uint64, error)
-	// pays says whether to go together at all.
-	pays func() bool
 	// least is how many make a batch. With fewer a busy server would only ever catch up
 	// with those who came during the batch before.
 	least int
 
 	mu      sync.Mutex
-	pace    pace
 	alone   int                   // under way one by one
 	batch   bool                  // one is under way
 	waiting []*passenger          // in the order they came
@@ -60,9 +56,7 @@ type passenger struct {
 }
 
 func newTogether(one func(context.Context, *nats.Msg) (*jetstream.PubAck, error), all func([]*nats.Msg) (uint64, error)) *together {
-	t := &together{one: one, all: all, least: leastTogether, aboard: map[string]*passenger{}}
-	t.pays = t.pace.pays
-	return t
+	return &together{one: one, all: all, least: leastTogether, aboard: map[string]*passenger{}}
 }
 
 // publish returns the sequence of a message once the server has confirmed it. The
@@ -92,7 +86,7 @@ func (t *together) enter(msg *nats.Msg) *passenger {
 	if first := t.aboard[id]; first != nil {
 		return first
 	}
-	if !t.pays() || t.alone < fewAlone && !t.batch && len(t.waiting) == 0 {
+	if t.alone < fewAlone && !t.batch && len(t.waiting) == 0 {
 		t.alone++
 		return nil
 	}
@@ -147,19 +141,15 @@ func (t *together) leave(p *passenger) {
 func (t *together) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.pace.wentAlone(time.Now(), t.alone, t.batch)
 	t.alone--
 	t.next()
 }
 
-// next sends those who wait: as a batch, or one by one when they are few or a
-// batch does not pay. The lock is held.
+// next sends those who wait: as a batch, or one by one when they are few. The lock
+// is held.
 func (t *together) next() {
 	switch {
-	case t.batch || len(t.waiting) == 0:
-		return
-	case !t.pays():
-	case t.alone > fewAlone/2:
+	case t.batch || len(t.waiting) == 0 || t.alone > fewAlone/2:
 		return
 	case len(t.waiting) >= t.least:
 		t.batch = true
@@ -190,17 +180,10 @@ func (t *together) send(batch []*passenger) {
 	for i, p := range batch {
 		msgs[i] = p.msg
 	}
-	begun := time.Now()
 	first, err := t.all(msgs)
-	took := time.Since(begun)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.batch = false
-	if errors.Is(err, errAlone) {
-		t.pace.refused(took, len(batch))
-	} else {
-		t.pace.wentTogether(time.Now(), len(batch))
-	}
 	for i, p := range batch {
 		t.settle(p, first+uint64(i), err)
 	}

@@ -248,27 +248,12 @@ func TestWhoGoesTogether(t *testing.T) {
 			},
 			want: result{Alone: append(few, many[6:12]...), Batches: [][]string{many[:3], many[3:6]}},
 		},
-		"all go at once where a batch does not pay": {
-			play: func(c *crowd) {
-				c.way.pays = func() bool { return false }
-				c.come(c.t.Context(), 1, append(few, many...)...)
-			},
-			want: result{Alone: append(few, many...)},
-		},
-		"those who wait are let go when a batch pays no more": {
-			play: func(c *crowd) {
-				c.come(c.t.Context(), 1, append(few, many...)...)
-				c.way.pays = func() bool { return false }
-				c.answer(c.singles, 1)
-			},
-			want: result{Alone: append(few, many...)},
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := &counter{singles: make(chan struct{}), together: make(chan struct{})}
 				crowd := &crowd{counter: server, t: t, way: newTogether(server.one, server.all), told: map[string]string{}}
-				crowd.way.pays, crowd.way.least = func() bool { return true }, fewAlone+1
+				crowd.way.least = fewAlone + 1
 				c.play(crowd)
 				crowd.finish()
 				got := result{server.alone, server.batches}

@@ -145,14 +145,14 @@ func named(program string, parts []service.Part) []service.Part {
 // one is ours alone, so its streams are brought up to date.
 func openBus(ctx context.Context, env service.Env, built *service.Built) (*bus.Bus, error) {
 	c := env.Config.NATS
-	o := bus.Options{URL: c.URL, CredentialsFile: c.CredentialsFile, Cluster: env.Config.Cluster, Replicas: c.Replicas, Log: env.Log}
+	o := bus.Options{URL: c.URL, CredentialsFile: c.CredentialsFile, Cluster: env.Config.Cluster, Replicas: c.Replicas, SyncAlways: c.SyncAlways, Log: env.Log}
 	if c.URL == "" {
 		server, err := embedded.Start(filepath.Join(c.DataDir, "nats"), embedded.Options{Log: env.Log})
 		if err != nil {
 			return nil, err
 		}
 		built.Close = append(built.Close, server.Stop)
-		o.InProcess, o.Replicas = server, 1
+		o.InProcess, o.Replicas, o.SyncAlways = server, 1, true
 	}
 	b, err := bus.Open(ctx, o)
 	if err != nil {

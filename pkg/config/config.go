@@ -47,6 +47,7 @@ type NATS struct {
 	CredentialsFile string
 	DataDir         string // of the embedded server, the Git store and the dashboard's token
 	Replicas        int    // of streams and buckets
+	SyncAlways      bool   // whether the server syncs each message to disk; the embedded one does
 }
 
 // Admin is the listener of /healthz, /readyz and /metrics, and of /debug/pprof/ with

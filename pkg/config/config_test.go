@@ -28,7 +28,7 @@ const everything = `
 cluster: prod
 clusterLabels: {env: prod, example.org/region: eu-1}
 kubernetes: {kubeconfig: DIR/secret}
-nats: {url: "nats://a:4222,tls://b:4222", credentialsFile: DIR/secret, dataDir: /data, replicas: 3}
+nats: {url: "nats://a:4222,tls://b:4222", credentialsFile: DIR/secret, dataDir: /data, replicas: 3, syncAlways: true}
 admin: {listen: "127.0.0.1:9000", profiles: true}
 git:
   insecureHosts: [127.0.0.1, git.local]
@@ -65,7 +65,7 @@ func TestParseReadsEveryKey(t *testing.T) {
 		Cluster:       "prod",
 		ClusterLabels: map[string]string{"env": "prod", "example.org/region": "eu-1"},
 		Kubernetes:    config.Kubernetes{Kubeconfig: secret},
-		NATS:          config.NATS{URL: "nats://a:4222,tls://b:4222", CredentialsFile: secret, DataDir: "/data", Replicas: 3},
+		NATS:          config.NATS{URL: "nats://a:4222,tls://b:4222", CredentialsFile: secret, DataDir: "/data", Replicas: 3, SyncAlways: true},
 		Admin:         config.Admin{Listen: "127.0.0.1:9000", Profiles: true},
 		Git: config.Git{
 			InsecureHosts: []string{"127.0.0.1", "git.local"},

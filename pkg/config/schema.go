@@ -93,6 +93,7 @@ func (n *NATS) fields() field {
 		"credentialsFile": text(&n.CredentialsFile, existing),
 		"dataDir":         text(&n.DataDir, filled),
 		"replicas":        number(&n.Replicas, 1, 5),
+		"syncAlways":      truth(&n.SyncAlways),
 	})
 }
 

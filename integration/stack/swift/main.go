@@ -29,7 +29,7 @@ func main() {
 }
 
 func build(ctx context.Context, env service.Env) (built service.Built, err error) {
-	o := bus.Options{URL: env.Config.NATS.URL, Cluster: env.Config.Cluster, Service: "worker", Log: env.Log}
+	o := bus.Options{URL: env.Config.NATS.URL, Cluster: env.Config.Cluster, Service: "worker", SyncAlways: true, Log: env.Log}
 	if err := json.Unmarshal([]byte(os.Getenv("PLUMB_TEST_TIMING")), &o.Timing); err != nil {
 		return built, fmt.Errorf("read PLUMB_TEST_TIMING: %w", err)
 	}

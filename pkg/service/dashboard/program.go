@@ -16,7 +16,7 @@ func build(ctx context.Context, env service.Env) (built service.Built, err error
 	c := env.Config
 	b, err := bus.Open(ctx, bus.Options{
 		URL: c.NATS.URL, CredentialsFile: c.NATS.CredentialsFile, Cluster: c.Cluster, Service: "dashboard",
-		Replicas: c.NATS.Replicas, Log: env.Log,
+		Replicas: c.NATS.Replicas, SyncAlways: c.NATS.SyncAlways, Log: env.Log,
 	})
 	if err != nil {
 		return built, err
