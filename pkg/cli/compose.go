@@ -62,7 +62,7 @@ func build(ctx context.Context, env service.Env) (built service.Built, err error
 		{Name: "nats", Ready: func(context.Context) error { return s.bus.Connected() }},
 		{Name: "catalog", Ready: s.catalog.Listed},
 	}
-	built.Parts = []service.Part{{Name: "catalog", Run: s.catalog.Run}}
+	built.Parts = []service.Part{{Name: "catalog", Run: s.catalog.Run}, service.SpareGarbage()}
 	return built, s.services(env, &built)
 }
 

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// The runtime collects garbage when the heap has doubled, else every two minutes, and
-// keeps what it freed for a while: a process that has come to rest would go on holding
-// the garbage of its last work. These say when it is at rest, and when that is worth a
-// collection, which takes some 50 ms.
+// Garbage is collected when there is much of it, else every two minutes, and what that frees
+// is kept for a while: a process that has come to rest would go on holding the garbage of
+// its last work. These say when it is at rest, and when that is worth a collection, which
+// takes some 50 ms.
 const (
 	restEvery = 10 * time.Second
 	restBelow = 16 << 20 // bytes allocated within restEvery: no work worth speaking of

@@ -49,7 +49,7 @@ func build(ctx context.Context, env service.Env) (built service.Built, err error
 	built.Close = append(built.Close, renderer.Close)
 	applications := catalog.New(kube, catalog.Options{Log: env.Log})
 	built.Parts = append(New(c, Parts{Bus: b, Cluster: kube, Catalog: applications, Store: store, Renderer: renderer, Metrics: metrics}, env.Log),
-		service.Part{Name: "catalog", Run: applications.Run})
+		service.Part{Name: "catalog", Run: applications.Run}, service.SpareGarbage())
 	built.Checks = []service.Check{
 		{Name: "nats", Ready: func(context.Context) error { return b.Connected() }},
 		{Name: "catalog", Ready: applications.Listed},
