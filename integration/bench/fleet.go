@@ -34,9 +34,10 @@ type fleetRound struct {
 
 func (b *bench) fleet(ctx context.Context, f fleet) error {
 	var rounds []fleetRound
+	var before statuses
 	for n := range b.rounds {
 		fmt.Printf("  %s round %d of %d\n", time.Now().Format(time.TimeOnly), n+1, b.rounds)
-		r, err := b.fleetRound(ctx, f, n)
+		r, err := b.fleetRound(ctx, f, n, &before)
 		if err != nil {
 			return fmt.Errorf("round %d: %w", n+1, err)
 		}
@@ -73,34 +74,36 @@ func (f fleet) figures(rounds []fleetRound) []figures.Figure {
 	)
 }
 
-func (b *bench) fleetRound(ctx context.Context, f fleet, n int) (r fleetRound, err error) {
+func (b *bench) fleetRound(ctx context.Context, f fleet, n int, before *statuses) (r fleetRound, err error) {
 	label := fmt.Sprintf("%d-%d", f.applications, n)
-	if r.floor, err = b.floor(ctx, f.applications, label); err != nil {
-		return r, fmt.Errorf("floor: %w", err)
-	}
+	err = b.beside(ctx, n, f.applications, label, before, &r.versus, func(l *left) error { return b.fleetPlumb(ctx, f, label, l, &r) })
+	return r, err
+}
+
+func (b *bench) fleetPlumb(ctx context.Context, f fleet, label string, l *left, r *fleetRound) error {
 	p, err := b.startPlumb(ctx, label)
 	if err != nil {
-		return r, err
+		return err
 	}
 	defer p.stop()
 	repo, err := b.repository(ctx, f.applications, label)
 	if err != nil {
-		return r, err
+		return err
 	}
 	ns := "plumb-" + label
 	if err := b.namespace(ctx, ns); err != nil {
-		return r, err
+		return err
 	}
 	watched := p.watchMemory()
-	err = b.fleetCases(ctx, f, ns, repo, p, &r)
+	err = b.fleetCases(ctx, f, ns, repo, p, l, r)
 	r.peak = watched()
 	if err != nil {
-		return r, fmt.Errorf("%w\n%s", err, p.tail())
+		return fmt.Errorf("%w\n%s", err, p.tail())
 	}
-	return r, b.removeApplications(ctx, ns)
+	return b.removeApplications(ctx, ns)
 }
 
-func (b *bench) fleetCases(ctx context.Context, f fleet, ns string, repo *gitserver.Repo, p *plumb, r *fleetRound) (err error) {
+func (b *bench) fleetCases(ctx context.Context, f fleet, ns string, repo *gitserver.Repo, p *plumb, l *left, r *fleetRound) (err error) {
 	if err := b.settle(ctx, p); err != nil {
 		return err
 	}
@@ -110,8 +113,15 @@ func (b *bench) fleetCases(ctx context.Context, f fleet, ns string, repo *gitser
 	if err != nil {
 		return fmt.Errorf("first sync: %w", err)
 	}
+	if err := l.see(ctx, b.world, ns, firstSync); err != nil {
+		return err
+	}
 	r.all, err = changes(func(change string) (spent, error) {
-		return b.changeAll(ctx, p, ns, f.applications, repo, "all", func() (string, error) { return pushAll(ctx, repo, f.applications, change) })
+		s, err := b.changeAll(ctx, p, ns, f.applications, repo, "all", func() (string, error) { return pushAll(ctx, repo, f.applications, change) })
+		if err != nil {
+			return s, err
+		}
+		return s, l.see(ctx, b.world, ns, change)
 	})
 	if err != nil {
 		return err

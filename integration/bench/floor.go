@@ -22,35 +22,82 @@ type floor struct {
 	all   spent // F2: the one object that differs, status patch; the mean of some commits
 }
 
-func (w *world) floor(ctx context.Context, applications int, label string) (floor, error) {
-	var best floor
+// floor is that with the statuses that Plumb leaves.
+func (w *world) floor(ctx context.Context, applications int, label string, plumbs statuses) (best floor, err error) {
 	for _, width := range widths {
-		f, err := w.floorAt(ctx, applications, fmt.Sprintf("floor-%s-%d", label, width), width)
-		if err != nil {
-			return floor{}, err
-		}
-		if width == widths[0] || f.first.time < best.first.time {
-			best.first = f.first
-		}
-		if width == widths[0] || f.all.time < best.all.time {
-			best.all = f.all
+		if best, err = w.better(ctx, best, applications, fmt.Sprintf("floor-%s-%d", label, width), width, plumbs); err != nil {
+			return best, err
 		}
 	}
 	return best, nil
 }
 
-func (w *world) floorAt(ctx context.Context, applications int, ns string, width int) (f floor, err error) {
+// leanWidth is how many applications the lean floor works on at a time.
+const leanWidth = 16
+
+// lean is the floor with statuses of one condition.
+func (w *world) lean(ctx context.Context, applications int, label string) (floor, error) {
+	return w.floorAt(ctx, applications, "floor-"+label+"-lean", leanWidth, leanStatuses())
+}
+
+// beside measures Plumb and the floor, which goes first in every other round: then with the
+// statuses that Plumb left in the round before, which before holds.
+func (b *bench) beside(ctx context.Context, n, applications int, label string, before *statuses, r *versus, plumb func(*left) error) error {
+	steps := []func() error{
+		func() error {
+			l := newLeft()
+			err := plumb(l)
+			*before = l.list
+			return err
+		},
+		func() (err error) {
+			if r.floor, err = b.floor(ctx, applications, label, *before); err != nil {
+				return fmt.Errorf("floor: %w", err)
+			}
+			if r.lean, err = b.lean(ctx, applications, label); err != nil {
+				return fmt.Errorf("lean floor: %w", err)
+			}
+			return nil
+		},
+	}
+	for i := range steps {
+		if err := steps[(i+n)%len(steps)](); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// better is the best so far, or what it is at this width.
+func (w *world) better(ctx context.Context, best floor, applications int, ns string, width int, with statuses) (floor, error) {
+	f, err := w.floorAt(ctx, applications, ns, width, with)
+	if best.first.time == 0 || f.first.time < best.first.time {
+		best.first = f.first
+	}
+	if best.all.time == 0 || f.all.time < best.all.time {
+		best.all = f.all
+	}
+	return best, err
+}
+
+func (w *world) floorAt(ctx context.Context, applications int, ns string, width int, with statuses) (f floor, err error) {
 	if err := w.namespace(ctx, ns); err != nil {
 		return f, err
 	}
 	if err := w.createApplications(ctx, ns, applications, "floor"); err != nil {
 		return f, err
 	}
-	f.first, err = w.bare(ctx, ns, applications, width, "first", w.bareFirst)
+	f.first, err = w.bare(ctx, ns, applications, width, firstSync, func(ctx context.Context, i int) error {
+		return w.bareFirst(ctx, ns, i, with[firstSync])
+	})
 	if err != nil {
 		return f, err
 	}
-	f.all, err = changes(func(change string) (spent, error) { return w.bare(ctx, ns, applications, width, change, w.bareChange) })
+	f.all, err = changes(func(change string) (spent, error) {
+		return w.bare(ctx, ns, applications, width, change, func(ctx context.Context, i int) error {
+			return w.bareChange(ctx, ns, i, change, with[change])
+		})
+	})
 	if err != nil {
 		return f, err
 	}
@@ -59,13 +106,13 @@ func (w *world) floorAt(ctx context.Context, applications int, ns string, width 
 
 // bare is what the requests of do take for all applications, until they are Ready at the
 // revision. It begins at rest.
-func (w *world) bare(ctx context.Context, ns string, applications, width int, revision string, do func(ctx context.Context, ns string, i int, revision string) error) (spent, error) {
+func (w *world) bare(ctx context.Context, ns string, applications, width int, revision string, do func(ctx context.Context, i int) error) (spent, error) {
 	if err := w.settle(ctx, nil); err != nil {
 		return spent{}, err
 	}
 	return w.spending(nil, func() (time.Duration, error) {
 		return w.untilReady(ctx, ns, applications, revision, func() error {
-			return w.each(ctx, width, applications, func(ctx context.Context, i int) error { return do(ctx, ns, i, revision) })
+			return w.each(ctx, width, applications, do)
 		})
 	})
 }
@@ -80,7 +127,7 @@ func (w *world) each(ctx context.Context, width, count int, do func(context.Cont
 }
 
 // bareFirst is what a first sync cannot do without.
-func (w *world) bareFirst(ctx context.Context, ns string, i int, revision string) error {
+func (w *world) bareFirst(ctx context.Context, ns string, i int, status []byte) error {
 	apps := w.objects.Resource(v1alpha1.GroupVersionResource).Namespace(ns)
 	finalizer := []byte(`{"metadata":{"finalizers":["plumb.dev/prune"]}}`)
 	if _, err := apps.Patch(ctx, appName(i), types.MergePatchType, finalizer, metav1.PatchOptions{}); err != nil {
@@ -91,20 +138,18 @@ func (w *world) bareFirst(ctx context.Context, ns string, i int, revision string
 			return err
 		}
 	}
-	return w.bareStatus(ctx, ns, i, revision)
+	return w.bareStatus(ctx, ns, i, status)
 }
 
 // bareChange is what a commit that changes one object cannot do without.
-func (w *world) bareChange(ctx context.Context, ns string, i int, revision string) error {
-	if err := w.apply(ctx, ns, objectsOf(i, revision)[1]); err != nil {
+func (w *world) bareChange(ctx context.Context, ns string, i int, change string, status []byte) error {
+	if err := w.apply(ctx, ns, objectsOf(i, change)[1]); err != nil {
 		return err
 	}
-	return w.bareStatus(ctx, ns, i, revision)
+	return w.bareStatus(ctx, ns, i, status)
 }
 
-func (w *world) bareStatus(ctx context.Context, ns string, i int, revision string) error {
-	patch := fmt.Appendf(nil, `{"status":{"revision":%q,"conditions":[{"type":"Ready","status":"True","reason":"Succeeded","message":"","lastTransitionTime":%q}]}}`,
-		revision, time.Now().UTC().Format(time.RFC3339))
+func (w *world) bareStatus(ctx context.Context, ns string, i int, patch []byte) error {
 	_, err := w.objects.Resource(v1alpha1.GroupVersionResource).Namespace(ns).
 		Patch(ctx, appName(i), types.MergePatchType, patch, metav1.PatchOptions{}, "status")
 	return err

@@ -48,7 +48,7 @@ const commits = 3
 // changes is the mean of what each of the commits took, named by what it changes.
 func changes(one func(change string) (spent, error)) (mean spent, err error) {
 	for n := range commits {
-		s, err := one(fmt.Sprintf("change-%d", n))
+		s, err := one(changeName(n))
 		if err != nil {
 			return spent{}, fmt.Errorf("a commit that changes all: %w", err)
 		}
@@ -58,6 +58,8 @@ func changes(one func(change string) (spent, error)) (mean spent, err error) {
 	}
 	return mean, nil
 }
+
+func changeName(n int) string { return fmt.Sprintf("change-%d", n) }
 
 // At rest is a control plane that takes no more of a processor than atRest, for restSpan.
 const (
@@ -87,7 +89,8 @@ func (w *world) settle(ctx context.Context, p *plumb) error {
 
 // versus is what one round took of Plumb, next to the floor.
 type versus struct {
-	floor floor
+	floor floor // that leaves the statuses that Plumb does
+	lean  floor // that leaves statuses of one condition
 	first spent // from the creation of the first Application until all are Ready
 	all   spent // from the webhook until all are Ready at the commit, the mean of some
 }
@@ -115,6 +118,10 @@ func versusFigures(applications int, variant string, rounds []versus, goals ...f
 			of(func(r versus) time.Duration { return r.floor.first.time }), of(func(r versus) time.Duration { return r.first.time }), goals...),
 		figures.Ratio(all+", until Ready", "x F2",
 			of(func(r versus) time.Duration { return r.floor.all.time }), of(func(r versus) time.Duration { return r.all.time }), goals...),
+		figures.Ratio(first+", until Ready, beside statuses of one condition", "x lean F1",
+			of(func(r versus) time.Duration { return r.lean.first.time }), of(func(r versus) time.Duration { return r.first.time })),
+		figures.Ratio(all+", until Ready, beside statuses of one condition", "x lean F2",
+			of(func(r versus) time.Duration { return r.lean.all.time }), of(func(r versus) time.Duration { return r.all.time })),
 		figures.Ratio("processor time of the control plane, "+first, "x F1",
 			of(func(r versus) time.Duration { return r.floor.first.kube }), of(func(r versus) time.Duration { return r.first.kube })),
 		figures.Ratio("processor time of the control plane, "+all, "x F2",

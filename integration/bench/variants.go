@@ -73,8 +73,11 @@ patches:
 
 func (b *bench) variant(ctx context.Context, v variant, applications int) error {
 	var rounds []versus
+	var before statuses
 	for n := range b.rounds {
-		r, err := b.variantRound(ctx, v, applications, fmt.Sprintf("%s-%d", strings.ToLower(v.name), n))
+		label := fmt.Sprintf("%s-%d", strings.ToLower(v.name), n)
+		var r versus
+		err := b.beside(ctx, n, applications, label, &before, &r, func(l *left) error { return b.variantPlumb(ctx, v, applications, label, l, &r) })
 		if err != nil {
 			return fmt.Errorf("round %d: %w", n+1, err)
 		}
@@ -84,32 +87,29 @@ func (b *bench) variant(ctx context.Context, v variant, applications int) error 
 	return nil
 }
 
-func (b *bench) variantRound(ctx context.Context, v variant, applications int, label string) (r versus, err error) {
-	if r.floor, err = b.floor(ctx, applications, label); err != nil {
-		return r, fmt.Errorf("floor: %w", err)
-	}
+func (b *bench) variantPlumb(ctx context.Context, v variant, applications int, label string, l *left, r *versus) error {
 	p, err := b.startPlumb(ctx, label)
 	if err != nil {
-		return r, err
+		return err
 	}
 	defer p.stop()
 	repo, err := b.git.Create(ctx, "bench/"+label)
 	if err != nil {
-		return r, err
+		return err
 	}
 	if _, err := repo.CommitAndPush(ctx, "Add all", v.files(applications, "one")); err != nil {
-		return r, err
+		return err
 	}
 	if err := b.namespace(ctx, label); err != nil {
-		return r, err
+		return err
 	}
-	if err := b.variantCases(ctx, v, applications, label, repo, p, &r); err != nil {
-		return r, fmt.Errorf("%w\n%s", err, p.tail())
+	if err := b.variantCases(ctx, v, applications, label, repo, p, l, r); err != nil {
+		return fmt.Errorf("%w\n%s", err, p.tail())
 	}
-	return r, b.removeApplications(ctx, label)
+	return b.removeApplications(ctx, label)
 }
 
-func (b *bench) variantCases(ctx context.Context, v variant, applications int, ns string, repo *gitserver.Repo, p *plumb, r *versus) (err error) {
+func (b *bench) variantCases(ctx context.Context, v variant, applications int, ns string, repo *gitserver.Repo, p *plumb, l *left, r *versus) (err error) {
 	if err := b.settle(ctx, p); err != nil {
 		return err
 	}
@@ -119,10 +119,17 @@ func (b *bench) variantCases(ctx context.Context, v variant, applications int, n
 	if err != nil {
 		return fmt.Errorf("first sync: %w", err)
 	}
+	if err := l.see(ctx, b.world, ns, firstSync); err != nil {
+		return err
+	}
 	r.all, err = changes(func(change string) (spent, error) {
-		return b.changeAll(ctx, p, ns, applications, repo, ns+"-all", func() (string, error) {
+		s, err := b.changeAll(ctx, p, ns, applications, repo, ns+"-all", func() (string, error) {
 			return repo.CommitAndPush(ctx, "Change what all share", v.shared(change))
 		})
+		if err != nil {
+			return s, err
+		}
+		return s, l.see(ctx, b.world, ns, change)
 	})
 	return err
 }
