@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -10,26 +12,45 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/plumb-gitops/plumb/integration/bench/figures"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 )
 
 // widths are how many applications the floor works on at a time; the best counts.
 var widths = []int{8, 16, 32, 64}
 
-// floor is the time of bare requests, the best of all widths.
+// floor is the time of bare requests at one width.
 type floor struct {
 	first spent // F1: metadata patch, objects, status patch
 	all   spent // F2: the one object that differs, status patch; the mean of some commits
 }
 
-// floor is that with the statuses that Plumb leaves.
-func (w *world) floor(ctx context.Context, applications int, label string, plumbs statuses) (best floor, err error) {
+// floors are that of a round by width, with the statuses that Plumb leaves.
+type floors map[int]floor
+
+func (w *world) floors(ctx context.Context, applications int, label string, plumbs statuses) (floors, error) {
+	all := floors{}
 	for _, width := range widths {
-		if best, err = w.better(ctx, best, applications, fmt.Sprintf("floor-%s-%d", label, width), width, plumbs); err != nil {
-			return best, err
+		f, err := w.floorAt(ctx, applications, fmt.Sprintf("floor-%s-%d", label, width), width, plumbs)
+		if err != nil {
+			return nil, err
 		}
+		all[width] = f
 	}
-	return best, nil
+	return all, nil
+}
+
+// bestWidth is that whose median over the rounds is the least. The least of each round
+// would be that of four measurements beside one of Plumb: of the luckiest.
+func bestWidth(rounds []versus, of func(floor) time.Duration) int {
+	median := func(width int) float64 {
+		var times []float64
+		for _, r := range rounds {
+			times = append(times, of(r.floors[width]).Seconds())
+		}
+		return figures.Quantile(times, 0.5)
+	}
+	return slices.MinFunc(widths, func(a, b int) int { return cmp.Compare(median(a), median(b)) })
 }
 
 // leanWidth is how many applications the lean floor works on at a time.
@@ -51,7 +72,7 @@ func (b *bench) beside(ctx context.Context, n, applications int, label string, b
 			return err
 		},
 		func() (err error) {
-			if r.floor, err = b.floor(ctx, applications, label, *before); err != nil {
+			if r.floors, err = b.floors(ctx, applications, label, *before); err != nil {
 				return fmt.Errorf("floor: %w", err)
 			}
 			if r.lean, err = b.lean(ctx, applications, label); err != nil {
@@ -66,18 +87,6 @@ func (b *bench) beside(ctx context.Context, n, applications int, label string, b
 		}
 	}
 	return nil
-}
-
-// better is the best so far, or what it is at this width.
-func (w *world) better(ctx context.Context, best floor, applications int, ns string, width int, with statuses) (floor, error) {
-	f, err := w.floorAt(ctx, applications, ns, width, with)
-	if best.first.time == 0 || f.first.time < best.first.time {
-		best.first = f.first
-	}
-	if best.all.time == 0 || f.all.time < best.all.time {
-		best.all = f.all
-	}
-	return best, err
 }
 
 func (w *world) floorAt(ctx context.Context, applications int, ns string, width int, with statuses) (f floor, err error) {

@@ -89,10 +89,10 @@ func (w *world) settle(ctx context.Context, p *plumb) error {
 
 // versus is what one round took of Plumb, next to the floor.
 type versus struct {
-	floor floor // that leaves the statuses that Plumb does
-	lean  floor // that leaves statuses of one condition
-	first spent // from the creation of the first Application until all are Ready
-	all   spent // from the webhook until all are Ready at the commit, the mean of some
+	floors floors // that leave the statuses that Plumb does
+	lean   floor  // that leaves statuses of one condition
+	first  spent  // from the creation of the first Application until all are Ready
+	all    spent  // from the webhook until all are Ready at the commit, the mean of some
 }
 
 // versusFigures are the ratios of the rounds and the processor times behind them. The
@@ -111,21 +111,23 @@ func versusFigures(applications int, variant string, rounds []versus, goals ...f
 		}
 		return f
 	}
+	firstWidth := bestWidth(rounds, func(f floor) time.Duration { return f.first.time })
+	allWidth := bestWidth(rounds, func(f floor) time.Duration { return f.all.time })
 	first := fmt.Sprintf("first sync of %d%s", applications, variant)
 	all := fmt.Sprintf("one commit changes all %d%s", applications, variant)
 	return []figures.Figure{
 		figures.Ratio(first+", until Ready", "x F1",
-			of(func(r versus) time.Duration { return r.floor.first.time }), of(func(r versus) time.Duration { return r.first.time }), goals...),
+			of(func(r versus) time.Duration { return r.floors[firstWidth].first.time }), of(func(r versus) time.Duration { return r.first.time }), goals...),
 		figures.Ratio(all+", until Ready", "x F2",
-			of(func(r versus) time.Duration { return r.floor.all.time }), of(func(r versus) time.Duration { return r.all.time }), goals...),
+			of(func(r versus) time.Duration { return r.floors[allWidth].all.time }), of(func(r versus) time.Duration { return r.all.time }), goals...),
 		figures.Ratio(first+", until Ready, beside statuses of one condition", "x lean F1",
 			of(func(r versus) time.Duration { return r.lean.first.time }), of(func(r versus) time.Duration { return r.first.time })),
 		figures.Ratio(all+", until Ready, beside statuses of one condition", "x lean F2",
 			of(func(r versus) time.Duration { return r.lean.all.time }), of(func(r versus) time.Duration { return r.all.time })),
 		figures.Ratio("processor time of the control plane, "+first, "x F1",
-			of(func(r versus) time.Duration { return r.floor.first.kube }), of(func(r versus) time.Duration { return r.first.kube })),
+			of(func(r versus) time.Duration { return r.floors[firstWidth].first.kube }), of(func(r versus) time.Duration { return r.first.kube })),
 		figures.Ratio("processor time of the control plane, "+all, "x F2",
-			of(func(r versus) time.Duration { return r.floor.all.kube }), of(func(r versus) time.Duration { return r.all.kube })),
+			of(func(r versus) time.Duration { return r.floors[allWidth].all.kube }), of(func(r versus) time.Duration { return r.all.kube })),
 		each("processor time of plumb up per Application, "+first, func(r versus) time.Duration { return r.first.plumb }),
 		each("processor time of plumb up per Application, "+all, func(r versus) time.Duration { return r.all.plumb }),
 	}
