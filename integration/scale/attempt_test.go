@@ -8,12 +8,16 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/plumb-gitops/plumb/integration/kubetest"
 	"github.com/plumb-gitops/plumb/integration/scale/model"
 	"github.com/plumb-gitops/plumb/integration/stack"
 	"github.com/plumb-gitops/plumb/pkg/app"
+	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/render/child"
 )
 
@@ -56,6 +60,7 @@ func TestARealPushCostsWhatTheModelSays(t *testing.T) {
 		s.Await(t, key, "ready", stack.Ready)
 	}
 
+	s.Eventually(t, "the Events of before are written", func() error { return eventsOfAll(t, s, namespace) })
 	before, fetches := observeCost(t, s, st), s.Git.Fetches()
 	s.Push(t, repo, files(applications, 1, "second")) // one object of each
 	var got cost
@@ -65,17 +70,23 @@ func TestARealPushCostsWhatTheModelSays(t *testing.T) {
 		if got.Events < uint64(m.Events) || got.States < uint64(m.States) {
 			return fmt.Errorf("%d facts and %d states", got.Events, got.States)
 		}
+		if err := eventsOfAll(t, s, namespace); err != nil {
+			return err
+		}
 		return st.idle(t.Context())
 	})
 	want := cost{
 		Events: uint64(m.Events), Requests: uint64(m.Requests), States: uint64(m.States),
 		API: map[string]int{
-			"GET applications": applications * model.Reads,
 			"APPLY configmaps": applications * 1, "POST events": applications,
 		},
 	}
 	if fetches = s.Git.Fetches() - fetches; fetches != 1 {
 		t.Errorf("%d fetches, want one for all", fetches)
+	}
+	reads := got.API["GET applications"]
+	if delete(got.API, "GET applications"); reads > applications*model.Reads {
+		t.Errorf("%d reads of Applications, want at most one of each", reads)
 	}
 	writes := got.API["PUT applications/status"]
 	if delete(got.API, "PUT applications/status"); writes < applications || writes > applications*model.StatusWrites {
@@ -84,6 +95,32 @@ func TestARealPushCostsWhatTheModelSays(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("cost of a push to %d Applications (-want +got):\n%s", applications, diff)
 	}
+}
+
+// eventsOfAll says whether each attempt of each Application has its Event: they are written
+// when the API server has time for them.
+func eventsOfAll(t *testing.T, s *stack.Stack, namespace string) error {
+	t.Helper()
+	applications, err := s.Objects.Resource(v1alpha1.GroupVersionResource).Namespace(namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	list, err := s.Kube.Clientset(t).EventsV1().Events(namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	told := map[types.UID]int64{}
+	for _, e := range list.Items {
+		if told[e.Regarding.UID]++; e.Series != nil {
+			told[e.Regarding.UID] += int64(e.Series.Count) - 1
+		}
+	}
+	for _, a := range applications.Items {
+		if attempts, _, _ := unstructured.NestedInt64(a.Object, "status", "lastAttempt", "number"); told[a.GetUID()] < attempts {
+			return fmt.Errorf("%d Events of %d attempts of %s", told[a.GetUID()], attempts, a.GetName())
+		}
+	}
+	return nil
 }
 
 func files(applications, objects int, text string) map[string]string {

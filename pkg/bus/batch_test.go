@@ -207,6 +207,18 @@ func TestPublishingTogether(t *testing.T) {
 // batching has those who publish at the same time go together.
 func batching(o *bus.Options) { o.SyncAlways = true }
 
+// Where the server does not sync each message a batch would be slower.
+func TestNoBatchIsSentUnlessTheServerSyncsAlways(t *testing.T) {
+	server := startServer(t, embedded.Options{})
+	_, js := admin(t, server)
+	told := publishTogether(t.Context(), open(t, server), pushes("e", 200))
+	k := read(t, js)
+	k.check(t, told)
+	if k.batched > 0 || len(k.bySequence) != 200 {
+		t.Errorf("%d of %d events came in a batch", k.batched, len(k.bySequence))
+	}
+}
+
 // largePushes are near the limit of an event's data.
 func largePushes(n int) []event.Event {
 	events := pushes("large", n)

@@ -55,7 +55,7 @@ const (
 // What one attempt costs the API server when it changes something, beside one request for
 // each object that changes and one Kubernetes Event.
 const (
-	Reads        = 1 // of the Application
+	Reads        = 1 // of the Application, at most: where the watch does not show yet what the worker wrote
 	StatusWrites = 2 // at most
 )
 
