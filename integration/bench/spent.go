@@ -74,12 +74,10 @@ func (w *world) settle(ctx context.Context, p *plumb) error {
 	defer cancel()
 	for {
 		s, err := w.spending(p, func() (time.Duration, error) {
-			select {
-			case <-time.After(restSpan):
-				return restSpan, nil
-			case <-ctx.Done():
+			if wait(ctx, restSpan); ctx.Err() != nil {
 				return 0, fmt.Errorf("control plane and plumb up do not come to rest: %w", ctx.Err())
 			}
+			return restSpan, nil
 		})
 		if err != nil || (s.kube+s.plumb).Seconds() < atRest*restSpan.Seconds() {
 			return err

@@ -39,8 +39,8 @@ func (b *Bus) Publish(ctx context.Context, e event.Event, id string) (uint64, er
 }
 
 // store publishes a message to its stream, a fact together with others where that spares
-// syncs; elsewhere it would be slower. Requests for syncs go one by one: a batch would remove the request that
-// each replaces before the new one is on disk.
+// syncs; elsewhere it would be slower. Requests for syncs go one by one: a batch would
+// remove the request that each replaces before the new one is on disk.
 func (b *Bus) store(ctx context.Context, msg *nats.Msg) (uint64, error) {
 	stream := streamOf(msg.Subject)
 	if stream == eventsStream && b.o.SyncAlways {

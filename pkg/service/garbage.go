@@ -4,7 +4,6 @@ import (
 	"context"
 	"runtime"
 	"runtime/debug"
-	"runtime/metrics"
 )
 
 // By its own rule the runtime collects garbage whenever the heap has doubled: a process
@@ -80,8 +79,4 @@ func nextCollection(ended chan<- struct{}) {
 	}, ended)
 }
 
-func live() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
-}
+func live() uint64 { return heapBytes("live") }

@@ -51,8 +51,11 @@ func (r *rest) look() {
 	}
 }
 
-func allocated() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+func allocated() uint64 { return heapBytes("allocs") }
+
+// heapBytes is a figure of the runtime's metrics about the heap.
+func heapBytes(what string) uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/" + what + ":bytes"}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
 }
