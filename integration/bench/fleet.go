@@ -37,7 +37,11 @@ func (b *bench) fleet(ctx context.Context, f fleet) error {
 	var before statuses
 	for n := range b.rounds {
 		fmt.Printf("  %s round %d of %d\n", time.Now().Format(time.TimeOnly), n+1, b.rounds)
-		r, err := b.fleetRound(ctx, f, n, &before)
+		var r fleetRound
+		err := b.onFresh(ctx, func() (err error) {
+			r, err = b.fleetRound(ctx, f, n, &before)
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("round %d: %w", n+1, err)
 		}
@@ -100,7 +104,7 @@ func (b *bench) fleetPlumb(ctx context.Context, f fleet, label string, l *left, 
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, p.tail())
 	}
-	return b.removeApplications(ctx, ns)
+	return b.clear(ctx, ns)
 }
 
 func (b *bench) fleetCases(ctx context.Context, f fleet, ns string, repo *gitserver.Repo, p *plumb, l *left, r *fleetRound) (err error) {
@@ -116,7 +120,7 @@ func (b *bench) fleetCases(ctx context.Context, f fleet, ns string, repo *gitser
 	if err := l.see(ctx, b.world, ns, firstSync); err != nil {
 		return err
 	}
-	r.all, err = changes(func(change string) (spent, error) {
+	r.all, err = changes(f.applications, func(change string) (spent, error) {
 		s, err := b.changeAll(ctx, p, ns, f.applications, repo, "all", func() (string, error) { return pushAll(ctx, repo, f.applications, change) })
 		if err != nil {
 			return s, err

@@ -102,7 +102,7 @@ func (w *world) floorAt(ctx context.Context, applications int, ns string, width 
 	if err != nil {
 		return f, err
 	}
-	f.all, err = changes(func(change string) (spent, error) {
+	f.all, err = changes(applications, func(change string) (spent, error) {
 		return w.bare(ctx, ns, applications, width, change, func(ctx context.Context, i int) error {
 			return w.bareChange(ctx, ns, i, change, with[change])
 		})
@@ -110,7 +110,7 @@ func (w *world) floorAt(ctx context.Context, applications int, ns string, width 
 	if err != nil {
 		return f, err
 	}
-	return f, w.removeApplications(ctx, ns)
+	return f, w.clear(ctx, ns)
 }
 
 // bare is what the requests of do take for all applications, until they are Ready at the

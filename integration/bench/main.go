@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -60,15 +59,15 @@ func main() {
 // bench is one run.
 type bench struct {
 	options
-	*world
+	*world // of what is measured now; nil: it needs no control plane
+	dir    string
 	result figures.Result
 }
 
 // measurement is a case, or several that share their preparations.
 type measurement struct {
-	name  string
-	run   func(context.Context, *bench) error
-	alone bool // needs no control plane
+	name string
+	run  func(context.Context, *bench) error
 }
 
 // measurements are all cases, in the order in which they run.
@@ -76,7 +75,7 @@ var measurements = []measurement{
 	{name: "fleet-200", run: func(ctx context.Context, b *bench) error { return b.fleet(ctx, fleet{applications: 200}) }},
 	{name: "fleet-1000", run: func(ctx context.Context, b *bench) error { return b.fleet(ctx, fleet{applications: 1000, pushes: 300}) }},
 	{name: "quiet", run: func(ctx context.Context, b *bench) error {
-		return b.quiet(ctx, quiet{applications: 100, sweep: 10 * time.Second})
+		return b.onFresh(ctx, func() error { return b.quiet(ctx, quiet{applications: 100, sweep: 10 * time.Second}) })
 	}},
 	{name: "memory", run: func(ctx context.Context, b *bench) error {
 		return b.memory(ctx, resting{applications: 1000, rounds: 3})
@@ -84,13 +83,15 @@ var measurements = []measurement{
 	{name: "helm", run: func(ctx context.Context, b *bench) error { return b.variant(ctx, helm, 50) }},
 	{name: "kustomize", run: func(ctx context.Context, b *bench) error { return b.variant(ctx, kustomize, 50) }},
 	{name: "monorepo", run: func(ctx context.Context, b *bench) error {
-		return b.monorepo(ctx, monorepo{files: 50_000, commits: 10_000, applications: 100, pushes: 50})
+		return b.onFresh(ctx, func() error {
+			return b.monorepo(ctx, monorepo{files: 50_000, commits: 10_000, applications: 100, pushes: 50})
+		})
 	}},
 	{name: "workers", run: func(ctx context.Context, b *bench) error {
 		return b.workers(ctx, workers{applications: 200, counts: []int{1, 2, 4}})
 	}},
-	{name: "hot-paths", run: func(ctx context.Context, b *bench) error { return b.hotPaths(ctx) }, alone: true},
-	{name: "receiver", run: func(ctx context.Context, b *bench) error { return b.receiver(ctx) }, alone: true},
+	{name: "hot-paths", run: func(ctx context.Context, b *bench) error { return b.hotPaths(ctx) }},
+	{name: "receiver", run: func(ctx context.Context, b *bench) error { return b.receiver(ctx) }},
 }
 
 func names() []string {
@@ -111,12 +112,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	world, end, err := prepare(ctx, o, wanted, dir)
-	if err != nil {
-		return err
-	}
-	defer end()
-	b := &bench{options: o, world: world, result: figures.Result{
+	b := &bench{options: o, dir: dir, result: figures.Result{
 		At: time.Now().UTC(), Version: o.version, Rounds: o.rounds,
 		Machine: fmt.Sprintf("%s/%s, %d processors", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
 	}}
@@ -132,28 +128,27 @@ func run(ctx context.Context, o options) error {
 	return b.end()
 }
 
-// prepare starts what the wanted cases share, and nothing when none needs a control
-// plane: an idle one takes processor time too.
-func prepare(ctx context.Context, o options, wanted *regexp.Regexp, dir string) (w *world, end func(), err error) {
-	if !slices.ContainsFunc(measurements, func(m measurement) bool { return wanted.MatchString(m.name) && !m.alone }) {
-		return &world{dir: dir}, func() {}, nil
-	}
-	fmt.Println("starting a control plane ...")
-	kube, err := startKube(ctx, filepath.Join(o.bin, "plumb-kube"), filepath.Join(dir, "kube"))
+// onFresh does something beside a control plane of its own: what is measured must not
+// depend on what the ones before left in it.
+func (b *bench) onFresh(ctx context.Context, do func() error) error {
+	dir, err := os.MkdirTemp(b.dir, "world-*")
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	w, err = newWorld(kube, dir)
+	defer os.RemoveAll(dir)
+	kube, err := startKube(ctx, filepath.Join(b.bin, "plumb-kube"), filepath.Join(dir, "kube"))
 	if err != nil {
-		kube.stop()
-		return nil, nil, err
+		return err
 	}
-	end = func() { w.close(); kube.stop() }
-	if err := w.installCRD(ctx); err != nil {
-		end()
-		return nil, nil, err
+	defer kube.stop()
+	if b.world, err = newWorld(kube, dir); err != nil {
+		return err
 	}
-	return w, end, nil
+	defer b.close()
+	if err := b.installCRD(ctx); err != nil {
+		return err
+	}
+	return do()
 }
 
 // add adds figures to the result.

@@ -27,7 +27,11 @@ type restingRound struct {
 func (b *bench) memory(ctx context.Context, m resting) error {
 	var start, peak, rest []float64
 	for n := range min(b.rounds, m.rounds) {
-		r, err := b.memoryRound(ctx, m, fmt.Sprintf("memory-%d", n))
+		var r restingRound
+		err := b.onFresh(ctx, func() (err error) {
+			r, err = b.memoryRound(ctx, m, fmt.Sprintf("memory-%d", n))
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("round %d: %w", n+1, err)
 		}
@@ -70,7 +74,7 @@ func (b *bench) memoryRound(ctx context.Context, m resting, label string) (r res
 	if r.rest, err = memoryOf(p.cmd.Process.Pid); err != nil {
 		return r, err
 	}
-	return r, b.removeApplications(ctx, label)
+	return r, b.clear(ctx, label)
 }
 
 // rest returns once nothing was told for restFor.

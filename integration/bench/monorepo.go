@@ -66,7 +66,7 @@ func (b *bench) monorepoRound(ctx context.Context, m monorepo, n int, repo *gits
 	if err != nil {
 		return r, fmt.Errorf("%w\n%s", err, p.tail())
 	}
-	return r, b.removeApplications(ctx, label)
+	return r, b.clear(ctx, label)
 }
 
 func (b *bench) monorepoCases(ctx context.Context, m monorepo, n int, ns string, repo *gitserver.Repo, p *plumb, r *monorepoRound) (err error) {

@@ -41,20 +41,24 @@ func (w *world) spending(p *plumb, do func() (time.Duration, error)) (s spent, e
 	return s, nil
 }
 
-// commits are how many commits that change all Applications a round measures. One of them
-// takes about as long as a step of the API server's garbage collector: what it meets is luck.
-const commits = 3
+// mostCommits are how many commits that change all Applications a round measures at most.
+const mostCommits = 3
+
+// commits are how many a round measures: one commit of few Applications takes about as
+// long as a step of the API server's garbage collector, so that what it meets is luck.
+func commits(applications int) int { return min(max(600/applications, 1), mostCommits) }
 
 // changes is the mean of what each of the commits took, named by what it changes.
-func changes(one func(change string) (spent, error)) (mean spent, err error) {
-	for n := range commits {
+func changes(applications int, one func(change string) (spent, error)) (mean spent, err error) {
+	count := commits(applications)
+	for n := range count {
 		s, err := one(changeName(n))
 		if err != nil {
 			return spent{}, fmt.Errorf("a commit that changes all: %w", err)
 		}
-		mean.time += s.time / commits
-		mean.kube += s.kube / commits
-		mean.plumb += s.plumb / commits
+		mean.time += s.time / time.Duration(count)
+		mean.kube += s.kube / time.Duration(count)
+		mean.plumb += s.plumb / time.Duration(count)
 	}
 	return mean, nil
 }

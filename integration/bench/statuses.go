@@ -32,7 +32,7 @@ func leanStatuses() statuses {
 
 func revisions() []string {
 	list := []string{firstSync}
-	for n := range commits {
+	for n := range mostCommits {
 		list = append(list, changeName(n))
 	}
 	return list

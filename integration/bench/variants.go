@@ -77,7 +77,9 @@ func (b *bench) variant(ctx context.Context, v variant, applications int) error 
 	for n := range b.rounds {
 		label := fmt.Sprintf("%s-%d", strings.ToLower(v.name), n)
 		var r versus
-		err := b.beside(ctx, n, applications, label, &before, &r, func(l *left) error { return b.variantPlumb(ctx, v, applications, label, l, &r) })
+		err := b.onFresh(ctx, func() error {
+			return b.beside(ctx, n, applications, label, &before, &r, func(l *left) error { return b.variantPlumb(ctx, v, applications, label, l, &r) })
+		})
 		if err != nil {
 			return fmt.Errorf("round %d: %w", n+1, err)
 		}
@@ -106,7 +108,7 @@ func (b *bench) variantPlumb(ctx context.Context, v variant, applications int, l
 	if err := b.variantCases(ctx, v, applications, label, repo, p, l, r); err != nil {
 		return fmt.Errorf("%w\n%s", err, p.tail())
 	}
-	return b.removeApplications(ctx, label)
+	return b.clear(ctx, label)
 }
 
 func (b *bench) variantCases(ctx context.Context, v variant, applications int, ns string, repo *gitserver.Repo, p *plumb, l *left, r *versus) (err error) {
@@ -122,7 +124,7 @@ func (b *bench) variantCases(ctx context.Context, v variant, applications int, n
 	if err := l.see(ctx, b.world, ns, firstSync); err != nil {
 		return err
 	}
-	r.all, err = changes(func(change string) (spent, error) {
+	r.all, err = changes(applications, func(change string) (spent, error) {
 		s, err := b.changeAll(ctx, p, ns, applications, repo, ns+"-all", func() (string, error) {
 			return repo.CommitAndPush(ctx, "Change what all share", v.shared(change))
 		})

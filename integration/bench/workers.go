@@ -26,8 +26,10 @@ func (b *bench) workers(ctx context.Context, w workers) error {
 	for n := range b.rounds {
 		r := workersRound{first: map[int]time.Duration{}, all: map[int]time.Duration{}}
 		for _, count := range w.counts {
-			var err error
-			r.first[count], r.all[count], err = b.workersRound(ctx, w, count, fmt.Sprintf("workers-%d-%d", count, n))
+			err := b.onFresh(ctx, func() (err error) {
+				r.first[count], r.all[count], err = b.workersRound(ctx, w, count, fmt.Sprintf("workers-%d-%d", count, n))
+				return err
+			})
 			if err != nil {
 				return fmt.Errorf("round %d, %d workers: %w", n+1, count, err)
 			}
@@ -55,7 +57,7 @@ func (b *bench) workersRound(ctx context.Context, w workers, count int, label st
 	if err != nil {
 		return 0, 0, fmt.Errorf("%w\n%s", err, s.tail())
 	}
-	return first, all, b.removeApplications(ctx, label)
+	return first, all, b.clear(ctx, label)
 }
 
 func (b *bench) workersCases(ctx context.Context, w workers, ns string, repo *gitserver.Repo, hook *plumb) (first, all time.Duration, err error) {

@@ -33,7 +33,6 @@ const patience = 10 * time.Minute
 type world struct {
 	kubeconfig string
 	kube       int // process id of the control plane
-	dir        string
 	objects    dynamic.Interface
 	api        *http.Client
 	host       string // URL of the API server
@@ -58,7 +57,7 @@ func newWorld(kube *process, dir string) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &world{kubeconfig: kube.kubeconfig, kube: kube.cmd.Process.Pid, dir: dir, objects: objects, api: api, host: config.Host, git: git}, git.Start()
+	return &world{kubeconfig: kube.kubeconfig, kube: kube.cmd.Process.Pid, objects: objects, api: api, host: config.Host, git: git}, git.Start()
 }
 
 func (w *world) close() { _ = w.git.Stop() }
@@ -97,8 +96,21 @@ func (w *world) createApplications(ctx context.Context, ns string, count int, re
 	})
 }
 
-// removeApplications removes them without what they own: the next measurement
-// uses another namespace.
+// clear removes what a measurement left, so that the next one meets as much of it in the
+// control plane as this one did. Applications go first, and without their finalizer.
+func (w *world) clear(ctx context.Context, ns string) error {
+	if err := w.removeApplications(ctx, ns); err != nil {
+		return err
+	}
+	for _, o := range objectsOf(0, "") {
+		err := w.objects.Resource(resourceOf(o)).Namespace(ns).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("clear namespace %s: %w", ns, err)
+		}
+	}
+	return nil
+}
+
 func (w *world) removeApplications(ctx context.Context, ns string) error {
 	apps := w.objects.Resource(v1alpha1.GroupVersionResource).Namespace(ns)
 	list, err := apps.List(ctx, metav1.ListOptions{})
