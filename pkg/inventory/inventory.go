@@ -43,6 +43,11 @@ func From(status *v1alpha1.Inventory) (Inventory, error) {
 	if status == nil {
 		return Inventory{}, nil
 	}
+	if status.Foreign != nil {
+		return Inventory{}, fault.Refuse(fault.PruneBlocked, fault.Place{}, "read status.inventory: it is no list of entries with strings "+
+			"for id, version, uid, digest, fields and hook; only Plumb writes it: restore it, or remove it: "+
+			"what Git declares is adopted then, and what left Git meanwhile stays in the cluster")
+	}
 	entries := make(map[object.ID]Entry, len(status.Entries))
 	for i, e := range status.Entries {
 		id, err := object.ParseID(e.ID)

@@ -24,6 +24,7 @@ func TestFromRefusesWhatItCannotRead(t *testing.T) {
 		"no inventory yet": {in: nil},
 		"an owned object":  {in: status(v1alpha1.InventoryEntry{ID: "apps/Deployment/web/web", Version: "v1", UID: "u", Digest: "d", Fields: "f"})},
 		"a claim":          {in: status(v1alpha1.InventoryEntry{ID: "/Namespace//web", Version: "v1"})},
+		"something else":   {in: &v1alpha1.Inventory{Foreign: []byte(`7`)}, want: "only Plumb writes it"},
 		"an id of three parts": {
 			in:   status(v1alpha1.InventoryEntry{ID: "/Namespace//web", Version: "v1"}, v1alpha1.InventoryEntry{ID: "Deployment/web/web", Version: "v1"}),
 			want: `status.inventory.entries[1]: parse object id "Deployment/web/web"`,

@@ -311,6 +311,9 @@ func unset(at string, v reflect.Value) string {
 		return unset(at, v.Index(0))
 	case v.Kind() == reflect.Struct && strings.Contains(v.Type().PkgPath(), "v1alpha1"):
 		for i := range v.NumField() {
+			if v.Type().Field(i).Tag.Get("json") == "-" {
+				continue
+			}
 			if missing := unset(at+"."+v.Type().Field(i).Name, v.Field(i)); missing != "" {
 				return missing
 			}

@@ -17,10 +17,17 @@ type ApplicationStatus struct {
 	Inputs      *Inputs      `json:"inputs,omitempty"`
 	LastAttempt *LastAttempt `json:"lastAttempt,omitempty"`
 	Resources   *Resources   `json:"resources,omitempty"`
-	Inventory   *Inventory   `json:"inventory,omitempty"`
-	// History holds the last ten applied revisions, newest first.
-	// +listType=atomic
-	History []HistoryEntry `json:"history,omitempty"`
+	// Inventory is what the Application owns: entries of id (group/kind/namespace/name),
+	// version, uid, digest of the render last applied, fields (hash of Plumb's
+	// managedFields after it), hook.
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Inventory *Inventory `json:"inventory,omitempty"`
+	// History holds the last ten applied revisions, newest first: revision, digest of the
+	// inputs, at, duration, reason, trace.
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	History History `json:"history,omitempty"`
 	// Requested echoes the annotation plumb.dev/sync of the newest attempt.
 	Requested string `json:"requested,omitempty"`
 	// Confirmed echoes the annotation plumb.dev/confirm-prune of the newest attempt.
@@ -121,10 +128,14 @@ type Resources struct {
 	Degraded    int32 `json:"degraded"`
 }
 
-// Inventory is what the Application owns.
+// Inventory is what the Application owns. The API server takes it as it comes: to check
+// it and History, value by value, is a good part of what a status write costs.
 type Inventory struct {
-	// +listType=atomic
 	Entries []InventoryEntry `json:"entries,omitempty"`
+
+	// Foreign is what stands there instead, if it cannot be read: then nobody knows what
+	// the Application owns.
+	Foreign []byte `json:"-"`
 }
 
 // InventoryEntry is one owned object.
@@ -139,6 +150,9 @@ type InventoryEntry struct {
 	// Hook is the phase of an object that is a hook; its health does not count.
 	Hook string `json:"hook,omitempty"`
 }
+
+// History are applied revisions, newest first.
+type History []HistoryEntry
 
 // HistoryEntry is one applied revision.
 type HistoryEntry struct {
