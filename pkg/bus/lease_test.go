@@ -82,6 +82,11 @@ func TestAReleasedLeaseIsTakenOverAtOnce(t *testing.T) {
 	server := startServer(t, embedded.Options{})
 	first, second := open(t, server), open(t, server, func(o *bus.Options) { o.Timing.Heartbeat = time.Hour })
 	lease := take(t, first, "worker-1")
+	// A wish that comes before the server knows that the holder listens is made anew with the
+	// next heartbeat, in an hour here. What comes back was sent after the subscription.
+	if _, err := first.Held(t.Context(), webLease); err != nil {
+		t.Fatal(err)
+	}
 	got := make(chan error, 1)
 	go func() {
 		heir, err := second.AwaitLease(t.Context(), webLease, "worker-2")
