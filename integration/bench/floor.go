@@ -61,6 +61,13 @@ func (w *world) lean(ctx context.Context, applications int, label string) (floor
 	return w.floorAt(ctx, applications, "floor-"+label+"-lean", leanWidth, leanStatuses())
 }
 
+// warm makes the requests of the floor once, unmeasured: a control plane has something to do
+// for the first of every kind, which whoever is measured first would pay.
+func (w *world) warm(ctx context.Context, applications int, label string) error {
+	_, err := w.floorAt(ctx, min(applications, 200), "warm-"+label, leanWidth, leanStatuses())
+	return err
+}
+
 // beside measures Plumb and the floor, which goes first in every other round: then with the
 // statuses that Plumb left in the round before, which before holds.
 func (b *bench) beside(ctx context.Context, n, applications int, label string, before *statuses, r *versus, plumb func(*left) error) error {
@@ -80,6 +87,9 @@ func (b *bench) beside(ctx context.Context, n, applications int, label string, b
 			}
 			return nil
 		},
+	}
+	if err := b.warm(ctx, applications, label); err != nil {
+		return fmt.Errorf("warm up: %w", err)
 	}
 	for i := range steps {
 		if err := steps[(i+n)%len(steps)](); err != nil {
