@@ -71,10 +71,8 @@ func (b *bench) memoryRound(ctx context.Context, m resting, label string) (r res
 	if err := p.rest(ctx); err != nil {
 		return r, err
 	}
-	if r.rest, err = memoryOf(p.cmd.Process.Pid); err != nil {
-		return r, err
-	}
-	return r, b.clear(ctx, label)
+	r.rest, err = memoryOf(p.cmd.Process.Pid)
+	return r, err
 }
 
 // rest returns once nothing was told for restFor.

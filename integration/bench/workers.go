@@ -57,7 +57,7 @@ func (b *bench) workersRound(ctx context.Context, w workers, count int, label st
 	if err != nil {
 		return 0, 0, fmt.Errorf("%w\n%s", err, s.tail())
 	}
-	return first, all, b.clear(ctx, label)
+	return first, all, nil
 }
 
 func (b *bench) workersCases(ctx context.Context, w workers, ns string, repo *gitserver.Repo, hook *plumb) (first, all time.Duration, err error) {
