@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sync/singleflight"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -39,7 +40,8 @@ func groupVersionPath(gv schema.GroupVersion) string {
 // kinds learns which kinds the cluster serves, one group version at a time and
 // only those asked for: the whole list of a cluster is megabytes.
 type kinds struct {
-	read func(ctx context.Context, path string, into any) error
+	read   func(ctx context.Context, path string, into any) error
+	flight singleflight.Group
 
 	mu       sync.Mutex
 	versions map[schema.GroupVersion]map[string]kind // by kind
@@ -57,7 +59,11 @@ func (k *kinds) find(ctx context.Context, gvk schema.GroupVersionKind) (kind, er
 	if !servable(gvk.GroupVersion()) {
 		return kind{}, unknownKind(gvk)
 	}
-	served, err := k.load(ctx, gvk.GroupVersion())
+	served, shared, err := k.load(ctx, gvk.GroupVersion())
+	if _, ok := served[gvk.Kind]; err == nil && !ok && shared {
+		// The answer may have been asked for before the kind came; the next one is not.
+		served, _, err = k.load(ctx, gvk.GroupVersion())
+	}
 	if err != nil {
 		return kind{}, err
 	}
@@ -139,7 +145,18 @@ func (k *kinds) forget(gv schema.GroupVersion) {
 	delete(k.versions, gv)
 }
 
-func (k *kinds) load(ctx context.Context, gv schema.GroupVersion) (map[string]kind, error) {
+// load asks for the kinds of a group version; shared says that others got the same answer.
+func (k *kinds) load(ctx context.Context, gv schema.GroupVersion) (served map[string]kind, shared bool, err error) {
+	// One request serves all who wait for it, so that none of them may cancel it.
+	ctx = context.WithoutCancel(ctx)
+	loaded, err, shared := k.flight.Do(groupVersionPath(gv), func() (any, error) { return k.ask(ctx, gv) })
+	if err != nil {
+		return nil, shared, err
+	}
+	return loaded.(map[string]kind), shared, nil
+}
+
+func (k *kinds) ask(ctx context.Context, gv schema.GroupVersion) (map[string]kind, error) {
 	served := map[string]kind{}
 	var answer metav1.APIResourceList
 	err := k.read(ctx, groupVersionPath(gv), &answer)
