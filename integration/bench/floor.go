@@ -21,9 +21,13 @@ var widths = []int{8, 16, 32, 64}
 
 // floor is the time of bare requests at one width.
 type floor struct {
-	first spent // F1: metadata patch, objects, status patch
-	all   spent // F2: the one object that differs, status patch; the mean of some commits
+	created spent // the Applications themselves: no part of F1
+	first   spent // F1: metadata patch, objects, status patch
+	all     spent // F2: the one object that differs, status patch; the mean of some commits
 }
+
+// whole is a first sync with the creation of what is synced, as that of Plumb is timed.
+func (f floor) whole() time.Duration { return f.created.time + f.first.time }
 
 // floors are that of a round by width, with the statuses that Plumb leaves.
 type floors map[int]floor
@@ -103,7 +107,15 @@ func (w *world) floorAt(ctx context.Context, applications int, ns string, width 
 	if err := w.namespace(ctx, ns); err != nil {
 		return f, err
 	}
-	if err := w.createApplications(ctx, ns, applications, "floor"); err != nil {
+	if err := w.settle(ctx, nil); err != nil {
+		return f, err
+	}
+	f.created, err = w.spending(nil, func() (time.Duration, error) {
+		began := time.Now()
+		err := w.createApplications(ctx, ns, applications, "floor")
+		return time.Since(began), err
+	})
+	if err != nil {
 		return f, err
 	}
 	f.first, err = w.bare(ctx, ns, applications, width, firstSync, func(ctx context.Context, i int) error {

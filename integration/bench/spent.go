@@ -124,6 +124,8 @@ func versusFigures(applications int, variant string, rounds []versus, goals ...f
 			of(func(r versus) time.Duration { return r.floors[allWidth].all.time }), of(func(r versus) time.Duration { return r.all.time }), goals...),
 		figures.Ratio(first+", until Ready, beside statuses of one condition", "x lean F1",
 			of(func(r versus) time.Duration { return r.lean.first.time }), of(func(r versus) time.Duration { return r.first.time })),
+		figures.Ratio(first+", until Ready, beside a floor that creates the Applications too", "x F1 and creation",
+			of(func(r versus) time.Duration { return r.floors[firstWidth].whole() }), of(func(r versus) time.Duration { return r.first.time })),
 		figures.Ratio(all+", until Ready, beside statuses of one condition", "x lean F2",
 			of(func(r versus) time.Duration { return r.lean.all.time }), of(func(r versus) time.Duration { return r.all.time })),
 		figures.Ratio("processor time of the control plane, "+first, "x F1",
