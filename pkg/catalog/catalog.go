@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -217,13 +218,27 @@ func conflict(key app.Key, err error) error {
 // AddFinalizer makes sure that Plumb is asked before the Application goes; one
 // that has the finalizer is returned as it is, without a request.
 func (c *Catalog) AddFinalizer(ctx context.Context, a *v1alpha1.Application) (*v1alpha1.Application, error) {
-	for _, f := range a.Finalizers {
-		if f == v1alpha1.Finalizer {
-			return a, nil
-		}
+	if slices.Contains(a.Finalizers, v1alpha1.Finalizer) {
+		return a, nil
 	}
-	finalizers := append(append([]string{}, a.Finalizers...), v1alpha1.Finalizer)
-	return c.patchMetadata(ctx, a.Key(), map[string]any{"finalizers": finalizers, "resourceVersion": a.ResourceVersion})
+	return c.patchMetadata(ctx, a.Key(), finalized(a))
+}
+
+// ClaimFirst adds the finalizer together with FirstClaimAnnotation, or returns
+// ErrConflict when the Application changed since it was read.
+func (c *Catalog) ClaimFirst(ctx context.Context, a *v1alpha1.Application, claim string) (*v1alpha1.Application, error) {
+	metadata := finalized(a)
+	metadata["annotations"] = map[string]any{v1alpha1.FirstClaimAnnotation: claim}
+	return c.patchMetadata(ctx, a.Key(), metadata)
+}
+
+// finalized is the change that adds the finalizer to the Application as it was read.
+func finalized(a *v1alpha1.Application) map[string]any {
+	finalizers := slices.Clone(a.Finalizers)
+	if !slices.Contains(finalizers, v1alpha1.Finalizer) {
+		finalizers = append(finalizers, v1alpha1.Finalizer)
+	}
+	return map[string]any{"finalizers": finalizers, "resourceVersion": a.ResourceVersion}
 }
 
 // RemoveFinalizer lets the Application go. It returns nil, nil when it is gone

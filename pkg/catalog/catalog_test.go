@@ -194,6 +194,9 @@ func TestWritesThatLoseARace(t *testing.T) {
 	writes := map[string]func(a *v1alpha1.Application) (*v1alpha1.Application, error){
 		"status":             func(a *v1alpha1.Application) (*v1alpha1.Application, error) { return c.WriteStatus(t.Context(), a) },
 		"adding a finalizer": func(a *v1alpha1.Application) (*v1alpha1.Application, error) { return c.AddFinalizer(t.Context(), a) },
+		"a first claim": func(a *v1alpha1.Application) (*v1alpha1.Application, error) {
+			return c.ClaimFirst(t.Context(), a, "{}")
+		},
 	}
 	for what, write := range writes {
 		t.Run(what, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/plumb-gitops/plumb/pkg/app"
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
+	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/object"
 )
 
@@ -38,8 +39,12 @@ func (h holders) follow(key app.Key, old, now *v1alpha1.Application) {
 }
 
 func entries(a *v1alpha1.Application) []v1alpha1.InventoryEntry {
-	if a == nil || a.Status.Inventory == nil {
+	if a == nil {
 		return nil
 	}
-	return a.Status.Inventory.Entries
+	stored, err := inventory.Stored(a)
+	if err != nil || stored == nil {
+		return nil // the worker says in the status that it cannot be read
+	}
+	return stored.Entries
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/plumb-gitops/plumb/pkg/app/v1alpha1"
 	"github.com/plumb-gitops/plumb/pkg/cluster"
+	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/object"
 )
 
@@ -33,9 +34,7 @@ func (i installed) nothing() bool {
 func (i installed) owned() int {
 	n := 0
 	for _, a := range i.applications {
-		if a.Status.Inventory != nil {
-			n += len(a.Status.Inventory.Entries)
-		}
+		n += len(entries(a))
 	}
 	return n
 }
@@ -174,7 +173,7 @@ func (u *uninstall) show(i installed) {
 	u.say("cluster at %s", cell(u.host))
 	u.say("will be removed:")
 	for _, a := range i.applications {
-		u.say("  Application %s: its %d objects stay", cell(a.Key().String()), entries(a))
+		u.say("  Application %s: its %d objects stay", cell(a.Key().String()), len(entries(a)))
 	}
 	for _, s := range i.sets {
 		u.say("  ApplicationSet %s", cell(s.Key().String()))
@@ -196,9 +195,11 @@ func (u *uninstall) show(i installed) {
 	}
 }
 
-func entries(a *v1alpha1.Application) int {
-	if a.Status.Inventory == nil {
-		return 0
+// entries are none where what the Application owns cannot be read.
+func entries(a *v1alpha1.Application) []v1alpha1.InventoryEntry {
+	stored, err := inventory.Stored(a)
+	if err != nil || stored == nil {
+		return nil
 	}
-	return len(a.Status.Inventory.Entries)
+	return stored.Entries
 }

@@ -150,10 +150,7 @@ func (u *uninstall) strip(ctx context.Context, i installed) error {
 		return nil
 	}
 	for _, a := range i.applications {
-		if a.Status.Inventory == nil {
-			continue
-		}
-		for _, e := range a.Status.Inventory.Entries {
+		for _, e := range entries(a) {
 			if err := u.stripOne(ctx, a, e); err != nil {
 				return err
 			}

@@ -69,6 +69,7 @@ var policies = map[string]policy{
 
 	v1alpha1.OwnerAnnotation:        {values: []string{"*"}}, // overwritten
 	HookRunAnnotation:               {values: []string{"*"}}, // dropped
+	v1alpha1.FirstClaimAnnotation:   {values: []string{"*"}}, // dropped: it came with a copy
 	ClaimAnnotation:                 {values: []string{"*"}},
 	v1alpha1.SyncAnnotation:         {values: []string{"*"}}, // of an Application in the render
 	v1alpha1.ConfirmPruneAnnotation: {values: []string{"*"}},

@@ -95,6 +95,7 @@ func (p preparation) mark(u *unstructured.Unstructured) {
 	}
 	unstructured.RemoveNestedField(u.Object, "metadata", "annotations", HookRunAnnotation)
 	unstructured.RemoveNestedField(u.Object, "metadata", "annotations", ClaimAnnotation)
+	unstructured.RemoveNestedField(u.Object, "metadata", "annotations", v1alpha1.FirstClaimAnnotation)
 	set(u.GetAnnotations, u.SetAnnotations, v1alpha1.OwnerAnnotation, p.key.String())
 	set(u.GetLabels, u.SetLabels, v1alpha1.OwnerLabel, v1alpha1.OwnerHash(p.key))
 }

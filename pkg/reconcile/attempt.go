@@ -67,8 +67,10 @@ func (t *attempt) of(ctx context.Context, a *v1alpha1.Application, certain bool)
 	case !a.DeletionTimestamp.IsZero():
 		return t.teardown(ctx, a)
 	}
-	if a, err = t.r.catalog.AddFinalizer(ctx, a); err != nil {
-		return err
+	if !untouched(a) { // else the first write adds it
+		if a, err = t.r.catalog.AddFinalizer(ctx, a); err != nil {
+			return err
+		}
 	}
 	b := t.begin(ctx, a)
 	if why := heldBack(a, t.request, t.r.now()); why != nil {
@@ -127,7 +129,7 @@ func (t *attempt) conclude(ctx context.Context, a *v1alpha1.Application, b begun
 		// This process ends, which is no failure of the Application. The request
 		// goes to another worker at once.
 		return fault.Retry("", "sync %s: the worker ends: %w", t.key, o.err)
-	case o.result == v1alpha1.ResultSuperseded && !o.unannounced && (a.Status.LastAttempt == nil || a.Status.LastAttempt.Number < b.number):
+	case o.result == v1alpha1.ResultSuperseded && o.opened == withStatus && (a.Status.LastAttempt == nil || a.Status.LastAttempt.Number < b.number):
 		return o.err
 	}
 	if err := failpoint.Hit(failpoint.StatusLast); err != nil {
@@ -163,10 +165,10 @@ func superseded(err error) error {
 	return err
 }
 
-// first is the first status write. It carries the resourceVersion of the read,
-// so of two attempts that overlap against all odds, one stops here. A brief attempt
-// leaves it out: its last one does the same.
-func (t *attempt) first(ctx context.Context, a *v1alpha1.Application, b begun, made source.Assembly, owned inventory.Inventory, brief bool) (*v1alpha1.Application, error) {
+// first is the write before the first object, as the opening says. It carries the
+// resourceVersion of the read, so of two attempts that overlap against all odds, one
+// stops here. A brief attempt leaves it out: its last write does the same.
+func (t *attempt) first(ctx context.Context, a *v1alpha1.Application, b begun, made source.Assembly, owned inventory.Inventory, how opening) (*v1alpha1.Application, error) {
 	if err := failpoint.Hit(failpoint.StatusFirst); err != nil {
 		return a, err
 	}
@@ -176,16 +178,11 @@ func (t *attempt) first(ctx context.Context, a *v1alpha1.Application, b begun, m
 	if ctx.Err() != nil {
 		return a, context.Cause(ctx)
 	}
-	written := a
-	if !brief {
-		next := a.DeepCopy()
-		next.Status = b.starting(a, made, owned)
-		// Once begun it is carried to its answer: an attempt that is asked to yield
-		// meanwhile must know whether its number stands in the status, to end it there.
-		var err error
-		if written, err = t.r.writeStatus(context.WithoutCancel(ctx), a, next); err != nil {
-			return a, superseded(err)
-		}
+	// Once begun it is carried to its answer: an attempt that is asked to yield
+	// meanwhile must know whether its number stands in the status, to end it there.
+	written, err := t.r.announce(context.WithoutCancel(ctx), a, b, made, owned, how)
+	if err != nil {
+		return a, superseded(err)
 	}
 	t.r.report.Later(ctx, report.Fact{
 		Type: event.SyncStarted, ID: report.AttemptID(a, b.number, "started"), Cause: t.cause,

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,13 +20,13 @@ import (
 )
 
 // carryOut writes what the plan says, between the two status writes. A plan that
-// would send nothing needs no first one, and neither does a brief one.
+// would send nothing needs no first one; see opening for others.
 func (t *attempt) carryOut(ctx context.Context, a *v1alpha1.Application, b begun, s fetched, inputs *v1alpha1.Inputs, p plan.Plan, owned inventory.Inventory) (*v1alpha1.Application, outcome, error) {
-	unannounced := brief(a, p, t.r.now())
+	opened := openingOf(a, p, t.r.now())
 	if !p.Settled() {
 		owned = p.Claim(owned)
 		var err error
-		if a, err = t.first(ctx, a, b, s.made, owned, unannounced); err != nil {
+		if a, err = t.first(ctx, a, b, s.made, owned, opened); err != nil {
 			return a, t.failed(ctx, err, s, inputs, owned), nil
 		}
 	}
@@ -36,22 +37,73 @@ func (t *attempt) carryOut(ctx context.Context, a *v1alpha1.Application, b begun
 	}
 	o := outcome{
 		result: v1alpha1.ResultSucceeded, revision: s.made.Revision, fetched: s.made.Began, inputs: inputs,
-		owned: result.Inventory(owned), outcomes: result.Outcomes, drifted: drifted(result), deferred: p.Deferred, run: b.run, unannounced: unannounced,
+		owned: result.Inventory(owned), outcomes: result.Outcomes, drifted: drifted(result), deferred: p.Deferred, run: b.run, opened: opened,
 		tidy: t.tidy(context.WithoutCancel(ctx), s, p, result),
 	}
 	t.tellDrift(ctx, a, b, s, result)
 	t.wake(ctx, result)
 	if err != nil {
 		f := t.failed(ctx, fault.As(fault.ApplyFailed, err), s, inputs, o.owned)
-		f.outcomes, f.tidy, f.unannounced = o.outcomes, o.tidy, unannounced
+		f.outcomes, f.tidy, f.opened = o.outcomes, o.tidy, opened
 		return a, f, nil
 	}
 	o.applied, o.note = true, tally(result)+blocked(result)
 	return a, t.judge(ctx, a, b, s, o), nil
 }
 
-// maxBrief is how many objects a brief attempt writes at most.
+// opening is how an attempt begins: what it stores before its first object.
+type opening int
+
+const (
+	withStatus opening = iota // the status: its number, and all that it may come to own
+	withClaim                 // FirstClaimAnnotation, in the patch that adds the finalizer
+	briefly                   // nothing
+)
+
+// openingOf chooses the cheapest opening that remembers all that must be found when the
+// worker dies.
+func openingOf(a *v1alpha1.Application, p plan.Plan, now time.Time) opening {
+	switch {
+	case claims(a, p):
+		return withClaim
+	case brief(a, p, now):
+		return briefly
+	}
+	return withStatus
+}
+
+// maxBrief is how many objects an attempt writes at most that does not begin with a status.
 const maxBrief = 16
+
+// claims says that a first sync creates a few objects at once, and nothing else. It ends
+// within moments, so that nobody misses a status that says it is under way
+// (docs/decisions/021-first-claims.md).
+func claims(a *v1alpha1.Application, p plan.Plan) bool {
+	if !untouched(a) || len(p.SyncFail) > 0 || p.Deferred || len(p.Stages) != 1 {
+		return false
+	}
+	return few(p, plan.Create)
+}
+
+// untouched says that Plumb has written nothing about the Application yet but that it waits.
+func untouched(a *v1alpha1.Application) bool {
+	_, claimed := a.Annotations[v1alpha1.FirstClaimAnnotation]
+	return !claimed && a.Status.LastAttempt == nil && a.Status.Inventory == nil && !slices.Contains(a.Finalizers, v1alpha1.Finalizer)
+}
+
+// few says that all that the plan works are at most maxBrief objects, with one verb, and no hooks.
+func few(p plan.Plan, verb plan.Verb) bool {
+	count := 0
+	for _, action := range p.Actions() {
+		if !action.Verb.Works() {
+			continue
+		}
+		if count++; action.Verb != verb || action.Hook != plan.Sync {
+			return false
+		}
+	}
+	return count <= maxBrief
+}
 
 // brief says that the plan changes a few objects that the inventory holds, after an
 // attempt that succeeded, and nothing else. Then nothing is there to be remembered before
@@ -60,19 +112,7 @@ const maxBrief = 16
 // or whose lease expires, and else as drift, so that drift has to be healed
 // (docs/decisions/016-brief-attempts.md).
 func brief(a *v1alpha1.Application, p plan.Plan, now time.Time) bool {
-	count := 0
-	if !mayBeBrief(a, now) || len(p.SyncFail) > 0 || p.Deferred {
-		return false
-	}
-	for _, action := range p.Actions() {
-		if !action.Verb.Works() {
-			continue
-		}
-		if count++; action.Verb != plan.Update || action.Hook != plan.Sync {
-			return false
-		}
-	}
-	return count <= maxBrief
+	return mayBeBrief(a, now) && len(p.SyncFail) == 0 && !p.Deferred && few(p, plan.Update)
 }
 
 // apart is how long after another an attempt may be brief: the API server notes by the
@@ -111,7 +151,7 @@ func (t *attempt) judge(ctx context.Context, a *v1alpha1.Application, b begun, s
 		return t.failed(ctx, err, fetched{}, o.inputs, o.owned)
 	}
 	reports := t.reports(a, o)
-	if o.health = health.Worst(reports); !well(o.health) && o.health.Status != health.Degraded && !o.unannounced {
+	if o.health = health.Worst(reports); !well(o.health) && o.health.Status != health.Degraded && o.opened != briefly {
 		reports = t.linger(ctx, a, s, o, reports)
 		o.health = health.Worst(reports)
 	}

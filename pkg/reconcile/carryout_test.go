@@ -44,6 +44,40 @@ func endedBefore(before time.Duration) *v1alpha1.LastAttempt {
 	}
 }
 
+func TestFirstClaims(t *testing.T) {
+	create := plan.Action{Verb: plan.Create}
+	stage := func(actions ...plan.Action) []plan.Stage { return []plan.Stage{{Actions: actions}} }
+	many := make([]plan.Action, maxBrief+1)
+	for i := range many {
+		many[i] = create
+	}
+	cases := map[string]struct {
+		a    v1alpha1.Application
+		p    plan.Plan
+		want opening
+	}{
+		"a first sync that creates claims":                    {p: plan.Plan{Stages: stage(create, create)}, want: withClaim},
+		"also when it waited before":                          {a: v1alpha1.Application{Status: v1alpha1.ApplicationStatus{Waiting: &v1alpha1.Waiting{}}}, p: plan.Plan{Stages: stage(create)}, want: withClaim},
+		"one that adopts does not":                            {p: plan.Plan{Stages: stage(create, plan.Action{Verb: plan.Adopt})}},
+		"one with a hook does not":                            {p: plan.Plan{Stages: stage(plan.Action{Verb: plan.Create, Hook: plan.PreSync})}},
+		"one that may run hooks of its failure does not":      {p: plan.Plan{Stages: stage(create), SyncFail: stage(create)}},
+		"one of several stages does not: it may take minutes": {p: plan.Plan{Stages: append(stage(create), stage(create)...)}},
+		"one of many objects does not":                        {p: plan.Plan{Stages: stage(many...)}},
+		"one that leaves a deletion for later does not":       {p: plan.Plan{Stages: stage(create), Deferred: true}},
+		"one after an attempt does not":                       {a: v1alpha1.Application{Status: v1alpha1.ApplicationStatus{LastAttempt: &v1alpha1.LastAttempt{}}}, p: plan.Plan{Stages: stage(create)}},
+		"one with an inventory does not":                      {a: v1alpha1.Application{Status: v1alpha1.ApplicationStatus{Inventory: &v1alpha1.Inventory{}}}, p: plan.Plan{Stages: stage(create)}},
+		"one after a claim does not":                          {a: v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.FirstClaimAnnotation: ""}}}, p: plan.Plan{Stages: stage(create)}},
+		"one that has the finalizer does not":                 {a: v1alpha1.Application{ObjectMeta: metav1.ObjectMeta{Finalizers: []string{v1alpha1.Finalizer}}}, p: plan.Plan{Stages: stage(create)}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := openingOf(&c.a, c.p, noon); got != c.want {
+				t.Errorf("opening %d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
 func TestBriefAttempts(t *testing.T) {
 	succeeded := endedBefore(time.Minute)
 	update := plan.Action{Verb: plan.Update}

@@ -174,7 +174,7 @@ func (f *Finisher) settle(ctx context.Context, a *v1alpha1.Application, reports 
 	if err != nil {
 		return health.Summary{}, err
 	}
-	owned, err := inventory.From(a.Status.Inventory)
+	owned, err := inventory.Of(a)
 	if err != nil {
 		return health.Summary{}, err
 	}

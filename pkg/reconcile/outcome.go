@@ -39,8 +39,7 @@ type outcome struct {
 	deferred bool   // deletions wait for another Application
 	run      int64  // of hooks, which goes on while they do
 	tidy     func() // deletes hooks once the outcome is stored; may be nil
-	// unannounced says that objects were written before any status (see brief).
-	unannounced bool
+	opened   opening
 	// finishing says that only the wait for health ended here: what the attempt
 	// itself found stands in the status already.
 	finishing bool

@@ -61,7 +61,7 @@ func (r *Reconciler) Preview(ctx context.Context, a *v1alpha1.Application, o Pre
 var errPreview = errors.New("a preview writes nothing")
 
 func (t *attempt) preview(ctx context.Context, a *v1alpha1.Application, o PreviewOptions) (Preview, error) {
-	owned, err := inventory.From(a.Status.Inventory)
+	owned, err := inventory.Of(a)
 	if err != nil {
 		return Preview{}, err
 	}

@@ -18,9 +18,11 @@ import (
 	"github.com/plumb-gitops/plumb/pkg/catalog"
 	"github.com/plumb-gitops/plumb/pkg/event"
 	"github.com/plumb-gitops/plumb/pkg/fault"
+	"github.com/plumb-gitops/plumb/pkg/inventory"
 	"github.com/plumb-gitops/plumb/pkg/object"
 	"github.com/plumb-gitops/plumb/pkg/policy"
 	"github.com/plumb-gitops/plumb/pkg/report"
+	"github.com/plumb-gitops/plumb/pkg/source"
 	"github.com/plumb-gitops/plumb/pkg/telemetry"
 	eventsv1 "github.com/plumb-gitops/plumb/proto/plumb/events/v1"
 )
@@ -67,20 +69,63 @@ func (t *attempt) details(ctx context.Context, o outcome) details {
 	return d
 }
 
-// writeStatus writes next's status over that of a. Whoever changed only metadata
-// since a was read, as an annotation, is no rival.
+// announce stores what an attempt may come to own, before its first object.
+func (r *Reconciler) announce(ctx context.Context, a *v1alpha1.Application, b begun, made source.Assembly, owned inventory.Inventory, how opening) (*v1alpha1.Application, error) {
+	switch how {
+	case briefly:
+		return a, nil
+	case withClaim:
+		return r.claimFirst(ctx, a, owned)
+	}
+	a, err := r.catalog.AddFinalizer(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	next := a.DeepCopy()
+	next.Status = b.starting(a, made, owned)
+	return r.writeStatus(ctx, a, next)
+}
+
+// claimFirst adds finalizer and claim to an Application that has neither.
+func (r *Reconciler) claimFirst(ctx context.Context, a *v1alpha1.Application, owned inventory.Inventory) (*v1alpha1.Application, error) {
+	claim, err := inventory.FirstClaim(a, owned)
+	if err != nil {
+		return nil, err
+	}
+	for now := a; ; {
+		written, err := r.catalog.ClaimFirst(ctx, now, claim)
+		if !errors.Is(err, catalog.ErrConflict) {
+			return written, err
+		}
+		if now = r.unrivalled(ctx, a); now == nil || !untouched(now) {
+			return nil, err
+		}
+	}
+}
+
+// writeStatus writes next's status over that of a.
 func (r *Reconciler) writeStatus(ctx context.Context, a, next *v1alpha1.Application) (*v1alpha1.Application, error) {
 	for {
 		written, err := r.catalog.WriteStatus(ctx, next)
 		if !errors.Is(err, catalog.ErrConflict) {
 			return written, err
 		}
-		now, unread := r.catalog.Read(ctx, a.Key())
-		if unread != nil || now == nil || now.UID != a.UID || now.Generation != a.Generation || !equality.Semantic.DeepEqual(now.Status, a.Status) {
+		now := r.unrivalled(ctx, a)
+		if now == nil {
 			return nil, err
 		}
 		next.ResourceVersion = now.ResourceVersion
 	}
+}
+
+// unrivalled is the Application as it is now; nil when that is not certain, or when more
+// than metadata changed since a was read. Who changes only that, as an annotation, is no rival.
+func (r *Reconciler) unrivalled(ctx context.Context, a *v1alpha1.Application) *v1alpha1.Application {
+	now, err := r.catalog.Read(ctx, a.Key())
+	if err != nil || now == nil || now.UID != a.UID || now.Generation != a.Generation || !equality.Semantic.DeepEqual(now.Status, a.Status) {
+		return nil
+	}
+	return now
 }
 
 // maxObjects keeps a fact far below the limit of an event.

@@ -35,7 +35,7 @@ type fetched struct {
 // sync is everything from the source to the last write. It returns the
 // Application as last written; an error means that no outcome may be stored.
 func (t *attempt) sync(ctx context.Context, a *v1alpha1.Application, b begun) (*v1alpha1.Application, outcome, error) {
-	owned, err := inventory.From(a.Status.Inventory)
+	owned, err := inventory.Of(a)
 	if err != nil {
 		o := failed(err)
 		o.unread = true

@@ -30,7 +30,7 @@ func (t *attempt) teardown(ctx context.Context, a *v1alpha1.Application) error {
 		t.r.report.Gone(ctx, t.key)
 		return nil
 	}
-	owned, err := inventory.From(a.Status.Inventory)
+	owned, err := inventory.Of(a)
 	if err != nil {
 		return t.stuck(ctx, a, err)
 	}

@@ -43,6 +43,10 @@ const (
 	FieldManager = "plumb"
 	// Finalizer keeps a deleted Application until its objects are pruned or orphaned.
 	Finalizer = "plumb.dev/prune"
+	// FirstClaimAnnotation holds, on an Application, what its first sync was about to create
+	// when it added the Finalizer. It counts while no status says what is owned
+	// (docs/decisions/021-first-claims.md).
+	FirstClaimAnnotation = "plumb.dev/first-claim"
 
 	// OwnerAnnotation holds <namespace>/<name> of the owning Application.
 	OwnerAnnotation = "plumb.dev/application"

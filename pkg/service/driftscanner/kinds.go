@@ -65,7 +65,7 @@ func (k *kinds) look(get func(app.Key) (*v1alpha1.Application, bool)) (map[schem
 
 // kindsOf are none for an inventory that cannot be read: the worker says so in the status.
 func kindsOf(a *v1alpha1.Application) []schema.GroupVersionKind {
-	owned, err := inventory.From(a.Status.Inventory)
+	owned, err := inventory.Of(a)
 	if err != nil {
 		return nil
 	}

@@ -218,7 +218,7 @@ func (o *objects) examine(ctx context.Context, key app.Key) {
 	if !found || policy.Suspended(a, time.Now()) || a.Spec.Sync.Drift == v1alpha1.DriftOff {
 		return
 	}
-	owned, err := inventory.From(a.Status.Inventory)
+	owned, err := inventory.Of(a)
 	if err != nil {
 		return // the worker says so in the status
 	}
@@ -268,7 +268,7 @@ func (o *objects) verify(ctx context.Context, key app.Key, found map[object.ID]s
 	if err != nil || a == nil || !settled(a) {
 		return err
 	}
-	owned, err := inventory.From(a.Status.Inventory)
+	owned, err := inventory.Of(a)
 	if err != nil {
 		return nil
 	}
