@@ -111,8 +111,8 @@ func TestWhatAnArtifactCannotHaveIsRefused(t *testing.T) {
 	tells(t, s.Await(t, pinned.Key(), "refused for submodules", func(a *v1alpha1.Application) error {
 		return lacks(stack.Condition(a, "Ready").Message, "submodules")
 	}), "spec.source.submodules", "remove the field")
-	s.Patch(t, pinned.Key(), `{"spec":{"source":{"submodules":null,"ref":"v9"}}}`)
+	s.Patch(t, pinned.Key(), `{"spec":{"source":{"submodules":null,"ref":"v9.0.0"}}}`)
 	tells(t, s.Await(t, pinned.Key(), "refused for the tag", func(a *v1alpha1.Application) error {
-		return lacks(stack.Condition(a, "Ready").Message, "v9")
+		return lacks(stack.Condition(a, "Ready").Message, "v9.0.0")
 	}), host)
 }

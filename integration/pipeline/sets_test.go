@@ -210,10 +210,10 @@ func TestASetKeepsWhatItSays(t *testing.T) {
 		}
 		return nil
 	})
+	uid := s.Get(t, web).GetUID()
 	if err := s.Objects.Resource(v1alpha1.GroupVersionResource).Namespace(ns).Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	uid := s.Get(t, web).GetUID()
 	s.Eventually(t, "a deleted Application is made again", func() error {
 		if a := s.Get(t, web); a == nil || a.UID == uid {
 			return fmt.Errorf("it is not")
